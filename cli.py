@@ -1,0 +1,41 @@
+"""The front door: a command parses its options, calls one function, prints the result."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import click
+import typer
+
+from extract.errors import InputError
+
+app = typer.Typer(
+    name="mmssl",
+    help="Multi-modal recommendation, from raw media to recommendations.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def fail(message: str, exit_code: int = 2) -> NoReturn:
+    """Print one line on standard error and leave."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(exit_code)
+
+
+def main() -> None:
+    """Run the command line; whatever a person can mend is one line and exit code 2."""
+    try:
+        result = app(standalone_mode=False)
+    except InputError as error:
+        fail(str(error), error.exit_code)
+    except click.ClickException as error:
+        fail(error.format_message(), 2)
+    except (click.Abort, KeyboardInterrupt):
+        fail("interrupted", 130)
+    raise SystemExit(result if isinstance(result, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""Raw media to embeddings: ``extract.run`` fills a feature store, ``extract.FeatureStore.open`` reads it."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from extract.config import ExtractionConfig
+    from extract.encoders.base import Encoder, Waveform
+    from extract.errors import InputError
+    from extract.pipeline import run
+    from extract.store import FeatureStore
+
+__all__ = ["Encoder", "ExtractionConfig", "FeatureStore", "InputError", "Waveform", "run"]
+
+_HOMES = {
+    "Encoder": "extract.encoders.base",
+    "ExtractionConfig": "extract.config",
+    "FeatureStore": "extract.store",
+    "InputError": "extract.errors",
+    "Waveform": "extract.encoders.base",
+    "run": "extract.pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use, so that `import extract` and `--help` do not wait for torch.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'extract' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

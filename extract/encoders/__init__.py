@@ -1,0 +1,1 @@
+"""Encoders: the contract, the registry, and a module for each library."""

@@ -1,0 +1,70 @@
+"""The contract of an encoder: what turns one decoded medium into one vector."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL.Image import Image
+
+Modality: TypeAlias = Literal["image", "text", "audio"]
+MODALITIES: tuple[Modality, ...] = ("image", "text", "audio")
+
+
+@dataclass(frozen=True)
+class Waveform:
+    """Decoded sound: ``samples`` is (n,) float32 in [-1, 1], mono; ``sample_rate`` in Hz."""
+
+    samples: NDArray[np.float32]
+    sample_rate: int
+
+
+Raw: TypeAlias = Image | str | Waveform
+"""A decoded medium: an RGB picture, a text, or a mono waveform."""
+
+
+class Encoder(ABC):
+    """Subclass this to bring your own encoder; three methods and three attributes.
+
+    ``preprocess`` runs in worker threads, one item at a time; ``encode`` runs in one thread, on a
+    batch, under ``torch.inference_mode``. The vector of an item must not depend on the other items
+    of its batch. Encoders with the same ``space`` give comparable vectors, as CLIP's two towers.
+
+    A class named on the command line (``package.module:Class?key=value``) is constructed as
+    ``Class(key="value")``: what stands behind ``?`` arrives as text keyword arguments.
+    """
+
+    modalities: ClassVar[tuple[Modality, ...]]
+    """What ``preprocess`` accepts."""
+
+    dim: int
+    """Length of a vector."""
+
+    space: str
+    """Name of the vector space."""
+
+    @abstractmethod
+    def preprocess(self, raw: Raw) -> Any:
+        """Turn one decoded medium into what ``encode`` takes; raise ValueError for what it can't."""
+
+    @abstractmethod
+    def encode(self, batch: Sequence[Any]) -> torch.Tensor:
+        """Encode preprocessed items of one modality: (n, dim), any floating dtype, any device."""
+
+    @abstractmethod
+    def fingerprint(self) -> dict[str, Any]:
+        """What the vectors depend on, as JSON: weights' digest, layer, pooling, preprocessing."""
+
+    def length(self, prepared: Any) -> int:
+        """Sort key within a part, so that a batch holds items of like length; 0 where all are alike."""
+        return 0
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Self:
+        """Move every module held as an attribute to the device and dtype; returns itself."""
+        for value in vars(self).values():
+            if isinstance(value, torch.nn.Module):
+                value.to(device=device, dtype=dtype)
+        return self

@@ -1,0 +1,1 @@
+"""Who runs which part of an extraction."""

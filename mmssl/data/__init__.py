@@ -1,0 +1,1 @@
+"""Interactions and features, aligned by item id."""

@@ -1,0 +1,1 @@
+"""MMSSL: an equation, a place."""

@@ -1,0 +1,1 @@
+"""From a trained run to lists with the user's own ids."""
