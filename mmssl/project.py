@@ -1,0 +1,80 @@
+"""A project: the folder that holds items.csv, features/, data/ and runs/ when no path is typed."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from extract.errors import InputError
+
+
+@dataclass(frozen=True)
+class Project:
+    """The folder layout behind the commands' defaults; ``root`` need not hold everything yet."""
+
+    root: Path
+
+    @classmethod
+    def find(cls, given: Path | None) -> "Project":
+        """The folder given, else the working folder if it holds items.csv, else ``quickstart/``.
+
+        Raises:
+            InputError: nothing was given and neither place holds an items.csv.
+        """
+        if given is not None:
+            if not given.is_dir():
+                raise InputError(f"--project {given}: no such folder")
+            return cls(given)
+        for root in (Path(), Path("quickstart")):
+            if (root / "items.csv").is_file():
+                return cls(root)
+        raise InputError(
+            "no project here: neither ./items.csv nor ./quickstart/items.csv exists; run"
+            " `make quickstart`, or name a folder with --project DIR, or the paths themselves"
+        )
+
+    @property
+    def items(self) -> Path:
+        """The item table."""
+        return self.root / "items.csv"
+
+    def features(self, modality: str) -> Path:
+        """The feature store of a modality."""
+        return self.root / "features" / modality
+
+    @property
+    def data(self) -> Path:
+        """The prepared dataset."""
+        return self.root / "data"
+
+    def next_run(self, stem: str) -> Path:
+        """The first free ``runs/<stem>-<n>``, so that a bare ``train`` never overwrites a run."""
+        n = 1
+        while (self.root / "runs" / f"{stem}-{n}").exists():
+            n += 1
+        return self.root / "runs" / f"{stem}-{n}"
+
+    def latest_run(self) -> Path:
+        """The finished run written last.
+
+        Raises:
+            InputError: there is none.
+        """
+        finished = sorted(
+            (self.root / "runs").glob("*/metrics.json"), key=lambda path: path.stat().st_mtime_ns
+        )
+        if not finished:
+            raise InputError(f"{self.root / 'runs'}: no finished run; train one or name it: --model")
+        return finished[-1].parent
+
+
+def run_dataset(run: Path) -> Path:
+    """The dataset folder that a run was trained on, as its metrics.json records it.
+
+    Raises:
+        InputError: the run is not finished, or records no dataset.
+    """
+    try:
+        recorded = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+        return Path(recorded["data"])
+    except (OSError, ValueError, KeyError):
+        raise InputError(f"{run}: not a finished run; name the dataset with --data DIR") from None
