@@ -1,0 +1,147 @@
+"""Full ranking, block by block on the device: every item is a candidate for every user."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from torch import Tensor
+
+Score: TypeAlias = Callable[[Tensor], Tensor]
+"""(b,) int64 user rows -> (b, I) finite scores in a new tensor, which the ranking overwrites."""
+
+# Scores held at once when no block size is given: 32 MiB of float32, whatever the catalogue's size.
+_SCORES_PER_BLOCK = 2**23
+
+
+class RankedBlock(NamedTuple):
+    """The best items of some users; ``items`` is -1 and ``scores`` -inf behind a short list."""
+
+    users: NDArray[np.int64]
+    """(b,) user rows."""
+    items: NDArray[np.int64]
+    """(b, k) item rows, best first."""
+    scores: NDArray[np.float32]
+    """(b, k) their scores, never rising."""
+
+
+def inner_product(users: Tensor, items: Tensor) -> Score:
+    """The score of final vectors: y = h_u . h_i, with ``users`` (U, d) and ``items`` (I, d)."""
+
+    def score(rows: Tensor) -> Tensor:
+        return users[rows.to(users.device)] @ items.T
+
+    return score
+
+
+def top_k_of_block(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k best columns of each row; equal scores in the order of their columns, always.
+
+    ``torch.topk`` leaves open which of several equal scores it takes, so its choice is kept only
+    where no score outside the list equals the last one inside it.
+
+    Args:
+        scores: (b, I) floating, -inf where an item is no candidate.
+        k: list length.
+
+    Returns:
+        (b, k) int64 columns, -1 where a row has no further candidate, and (b, k) scores there,
+        -inf behind the candidates.
+
+    Raises:
+        FloatingPointError: a score is NaN or +inf.
+    """
+    width = scores.shape[1]
+    kept = min(k, width)
+    values, columns = scores.topk(min(kept + 1, width), dim=1)
+    # NaN and +inf rank first, so a look at the best is a look at all.
+    if not bool((values[:, :1] < torch.inf).all()):
+        raise FloatingPointError("a score is NaN or infinite: the model has diverged")
+    if width > kept:
+        last, beyond = values[:, kept - 1], values[:, kept]
+        tied = ((last == beyond) & (last > -torch.inf)).nonzero().squeeze(1)
+        columns = columns[:, :kept]
+        if len(tied):
+            columns[tied] = _lowest_columns(scores[tied], last[tied], kept)
+    columns = columns.sort(dim=1).values
+    values, order = scores.gather(1, columns).sort(dim=1, descending=True, stable=True)
+    columns = columns.gather(1, order).masked_fill(values == -torch.inf, -1)
+    missing = k - kept
+    if missing:
+        columns = torch.nn.functional.pad(columns, (0, missing), value=-1)
+        values = torch.nn.functional.pad(values, (0, missing), value=-torch.inf)
+    return columns, values
+
+
+def _lowest_columns(scores: Tensor, last: Tensor, k: int) -> Tensor:
+    """(b, k) columns: all scores above the k-th best ``last``, then the first ones equal to it."""
+    above = scores > last[:, None]
+    equal = scores == last[:, None]
+    wanted = k - above.sum(dim=1, keepdim=True)
+    taken = above | (equal & (equal.cumsum(dim=1, dtype=torch.int32) <= wanted))
+    return taken.nonzero()[:, 1].view(-1, k)
+
+
+def rank_blocks(
+    score: Score,
+    users: NDArray[np.int64],
+    exclude: csr_array,
+    k: int,
+    block: int | None = None,
+) -> Iterator[RankedBlock]:
+    """Rank all items for the users, a block of users at a time.
+
+    Ties go to the lower item row. An excluded item is never returned: a user with fewer than k
+    candidates gets a shorter list. Memory: a few blocks of users x items.
+
+    Args:
+        score: scores of a block of users; called with CPU tensors of rows.
+        users: (n,) user rows, in the order wanted.
+        exclude: U x I; the items stored in a user's row are left out of the user's list.
+        k: list length, at least 1.
+        block: users at a time; by default as many as keep the scores at 32 MiB.
+
+    Yields:
+        The lists of each block.
+
+    Raises:
+        FloatingPointError: a score is NaN or +inf.
+    """
+    n_items = exclude.shape[1]
+    step = block or max(1, _SCORES_PER_BLOCK // max(n_items, 1))
+    for start in range(0, len(users), step):
+        rows = users[start : start + step]
+        with torch.inference_mode():
+            scores = score(torch.from_numpy(rows))
+            if scores.shape != (len(rows), n_items):
+                raise ValueError(f"scores of {tuple(scores.shape)}, not {(len(rows), n_items)}")
+            left_out = exclude[rows]
+            user_of = np.repeat(np.arange(len(rows)), np.diff(left_out.indptr))
+            at = torch.from_numpy(np.stack((user_of, left_out.indices)).astype(np.int64))
+            at = at.to(scores.device)
+            scores[at[0], at[1]] = -torch.inf
+            items, values = top_k_of_block(scores, k)
+        yield RankedBlock(rows, items.cpu().numpy(), values.float().cpu().numpy())
+
+
+def top_k(
+    score: Score,
+    users: NDArray[np.int64],
+    exclude: csr_array,
+    k: int,
+    block: int | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The lists of all the users at once; arguments and errors as of ``rank_blocks``.
+
+    Returns:
+        (n, k) int64 item rows, -1 behind a short list, and (n, k) float32 scores.
+    """
+    blocks = list(rank_blocks(score, users, exclude, k, block))
+    if not blocks:
+        return np.empty((0, k), dtype=np.int64), np.empty((0, k), dtype=np.float32)
+    return (
+        np.concatenate([ranked.items for ranked in blocks]),
+        np.concatenate([ranked.scores for ranked in blocks]),
+    )
