@@ -1,0 +1,133 @@
+"""Sparse graphs as torch sees them: normalised both ways, with a backward that stays sparse."""
+
+from typing import Any, Literal
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+Normalisation = Literal["row", "symmetric"]
+
+
+class _SparseProduct(torch.autograd.Function):
+    """``matrix @ dense`` with the transpose kept, so that the backward is one sparse product too.
+
+    PyTorch's own backward of a CSR product builds what it needs again in every step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, dense: Tensor, matrix: Tensor, transpose: Tensor) -> Tensor:
+        ctx.transpose = transpose
+        return matrix @ dense
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.transpose @ gradients[0].contiguous(), None, None
+
+
+class SparseMatrix:
+    """A constant sparse matrix and its transpose, in CSR, on one device."""
+
+    def __init__(self, matrix: sp.csr_array, device: torch.device, dtype: torch.dtype) -> None:
+        self.shape = matrix.shape
+        self._matrix = _to_torch(sp.csr_array(matrix), device, dtype)
+        self._transpose = _to_torch(sp.csr_array(matrix.T), device, dtype)
+
+    def __matmul__(self, dense: Tensor) -> Tensor:
+        """The product with ``dense`` (columns, d): (rows, d); gradients flow to ``dense``."""
+        # Sparse kernels know no half precision: under autocast the product stays in the matrix's.
+        dense = dense.to(self._matrix.dtype)
+        product: Tensor = _SparseProduct.apply(dense, self._matrix, self._transpose)
+        return product
+
+
+def _to_torch(matrix: sp.csr_array, device: torch.device, dtype: torch.dtype) -> Tensor:
+    # 32-bit indices are what the CPU's sparse kernels take without a conversion.
+    index = torch.int32 if max(matrix.nnz, *matrix.shape) < 2**31 else torch.int64
+    # Not checked for being a valid CSR matrix: scipy built it.
+    return torch.sparse_csr_tensor(
+        torch.as_tensor(matrix.indptr, dtype=index),
+        torch.as_tensor(matrix.indices, dtype=index),
+        torch.as_tensor(matrix.data, dtype=dtype),
+        size=matrix.shape,
+        device=device,
+        check_invariants=False,
+    )
+
+
+class BipartiteGraph:
+    """Users and items joined by edges of weight one, normalised in both directions.
+
+    METHOD section 1: ``row`` gives A_ui = D_u^(-1/2) R and A_iu = D_i^(-1/2) R^T, each row divided
+    by the root of its own degree; ``symmetric`` gives D_u^(-1/2) R D_i^(-1/2) and its transpose. A
+    degree d enters as (d + 1e-8)^(-1/2), and rows of degree zero stay zero.
+    """
+
+    def __init__(
+        self,
+        edges: sp.csr_array,
+        normalisation: Normalisation = "row",
+        device: torch.device | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        device = device or torch.device("cpu")
+        self.edges = binary(edges)
+        counts = self.edges.astype(np.float64)
+        users = sp.diags_array((counts.sum(axis=1) + 1e-8) ** -0.5)
+        items = sp.diags_array((counts.sum(axis=0) + 1e-8) ** -0.5)
+        if normalisation == "symmetric":
+            user_rows = sp.csr_array(users @ counts @ items)
+            item_rows = sp.csr_array(user_rows.T)
+        else:
+            user_rows = sp.csr_array(users @ counts)
+            item_rows = sp.csr_array(items @ counts.T)
+        self.to_users = SparseMatrix(user_rows, device, dtype)
+        """A_ui (U x I): gathers item vectors at users."""
+        self.to_items = SparseMatrix(item_rows, device, dtype)
+        """A_iu (I x U): gathers user vectors at items."""
+
+
+def binary(matrix: sp.csr_array) -> sp.csr_array:
+    """The matrix with every stored non-zero entry set to one, indices sorted, as a copy."""
+    result = sp.csr_array(matrix, copy=True)
+    result.sum_duplicates()
+    result.eliminate_zeros()
+    result.data = np.ones_like(result.data, dtype=np.float32)
+    return result
+
+
+class Adjacency:
+    """Observed interactions as index arrays: membership tests and dense blocks, never U x I."""
+
+    def __init__(self, matrix: sp.csr_array, device: torch.device) -> None:
+        matrix = binary(matrix)
+        self.shape = matrix.shape
+        self.starts = torch.as_tensor(matrix.indptr, dtype=torch.int64, device=device)
+        self.items = torch.as_tensor(matrix.indices, dtype=torch.int64, device=device)
+        self.degrees = self.starts.diff()
+        owners = torch.repeat_interleave(torch.arange(matrix.shape[0], device=device), self.degrees)
+        # Ascending, since users ascend and each user's items do.
+        self._keys = owners * matrix.shape[1] + self.items
+
+    def contains(self, users: Tensor, items: Tensor) -> Tensor:
+        """For pairs (n,) of int64 rows: (n,) bool, whether the pair was observed."""
+        if not len(self._keys):
+            return torch.zeros_like(users, dtype=torch.bool)
+        keys = users * self.shape[1] + items
+        found = torch.searchsorted(self._keys, keys).clamp(max=len(self._keys) - 1)
+        return self._keys[found] == keys
+
+    def block(self, users: Tensor, items: Tensor, dtype: torch.dtype) -> Tensor:
+        """R[users, items] as a dense (len(users), len(items)) matrix of zeros and ones."""
+        column = torch.full((self.shape[1],), -1, dtype=torch.int64, device=items.device)
+        column[items] = torch.arange(len(items), device=items.device)
+        degrees = self.degrees[users]
+        rows = torch.repeat_interleave(torch.arange(len(users), device=users.device), degrees)
+        first = torch.repeat_interleave(degrees.cumsum(0) - degrees, degrees)
+        offset = torch.arange(len(rows), device=users.device) - first
+        columns = column[self.items[torch.repeat_interleave(self.starts[users], degrees) + offset]]
+        dense = torch.zeros(len(users), len(items), dtype=dtype, device=users.device)
+        inside = columns >= 0
+        dense[rows[inside], columns[inside]] = 1
+        return dense

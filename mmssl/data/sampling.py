@@ -1,0 +1,71 @@
+"""Training batches: users without replacement, a positive and an unobserved negative for each."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from extract.errors import InputError
+from mmssl.data.graphs import Adjacency
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One step's users, positives and negatives: (B,) int64 row numbers each."""
+
+    users: Tensor
+    positives: Tensor
+    negatives: Tensor
+
+
+class BatchSampler:
+    """Draws the published batches (METHOD section 2, published values).
+
+    A batch is ``batch_users`` users drawn without replacement from those with training items (all
+    of them when fewer), each with one random positive and one uniform unobserved negative. An epoch
+    has interactions // batch_users + 1 steps. Users who have observed every item have no negative
+    and are left out.
+
+    All draws come from one CPU generator, so that a run is the same on every device.
+    """
+
+    def __init__(self, observed: Adjacency, batch_users: int, generator: torch.Generator) -> None:
+        n_items = observed.shape[1]
+        usable = (observed.degrees > 0) & (observed.degrees < n_items)
+        self.users = usable.nonzero().squeeze(1).cpu()
+        if not len(self.users):
+            raise InputError(
+                "no user can be trained on: every user has observed no item or every item;"
+                " the dataset needs at least one user with some of the items"
+            )
+        self._observed = observed
+        self._generator = generator
+        self.batch_size = min(batch_users, len(self.users))
+        self.steps = len(observed.items) // batch_users + 1
+
+    def __len__(self) -> int:
+        """Steps in an epoch."""
+        return self.steps
+
+    def draw(self) -> Batch:
+        """The next batch, on the graph's device."""
+        device = self._observed.items.device
+        order = torch.randperm(len(self.users), generator=self._generator)[: self.batch_size]
+        users = self.users[order].to(device)
+        fraction = torch.rand(len(users), generator=self._generator, dtype=torch.float64)
+        degrees = self._observed.degrees[users]
+        # float64 below 1 times a degree below 2^52 stays below the degree.
+        choice = (fraction.to(device) * degrees).long()
+        positives = self._observed.items[self._observed.starts[users] + choice]
+        return Batch(users, positives, self._negatives(users))
+
+    def _negatives(self, users: Tensor) -> Tensor:
+        n_items = self._observed.shape[1]
+        negatives = torch.empty_like(users)
+        pending = torch.arange(len(users), device=users.device)
+        while len(pending):
+            drawn = torch.randint(n_items, (len(pending),), generator=self._generator)
+            negatives[pending] = drawn.to(users.device)
+            seen = self._observed.contains(users[pending], negatives[pending])
+            pending = pending[seen]
+        return negatives

@@ -1,0 +1,97 @@
+"""Modality-aware features: raw embeddings projected, then gathered along the graph (1, 2)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from mmssl.data.graphs import BipartiteGraph
+
+Missing = Literal["zero", "mean", "learned"]
+Scaling = Literal["none", "standardise", "unit"]
+
+
+def scale(vectors: Tensor, present: Tensor, scaling: Scaling) -> Tensor:
+    """Raw embeddings, scaled by the statistics of the items that have the modality.
+
+    Args:
+        vectors: (I, d_m) raw embeddings.
+        present: (I,) bool; rows that are absent stay zero and enter no statistic.
+        scaling: ``none``; ``standardise`` (each column to mean 0, deviation 1; a constant column
+            becomes 0); ``unit`` (mean vector removed, each row divided by its L2 norm).
+    """
+    if scaling == "none" or not present.any():
+        return vectors * present[:, None]
+    centred = vectors - vectors[present].mean(dim=0)
+    if scaling == "unit":
+        centred = nn.functional.normalize(centred)
+    else:
+        deviation = centred[present].square().mean(dim=0).sqrt()
+        centred = torch.where(deviation > 1e-12, centred / deviation.clamp(min=1e-12), 0.0)
+    return centred * present[:, None]
+
+
+class Projection(nn.Module):
+    """P^m = dropout(X^m W_m^T + b_m) for one modality (METHOD equation 1).
+
+    Items without the modality get, by ``missing``: a zero projection, the projection of the mean
+    vector of the items that have it, or one learned projected vector.
+    """
+
+    vectors: Tensor
+    present: Tensor
+
+    def __init__(
+        self, vectors: Tensor, present: Tensor, dim: int, missing: Missing, dropout: float
+    ) -> None:
+        super().__init__()
+        self._missing = missing
+        if missing == "mean" and present.any():
+            vectors = torch.where(present[:, None], vectors, vectors[present].mean(dim=0))
+        # Constants of the dataset: not saved with the parameters.
+        self.register_buffer("vectors", vectors, persistent=False)
+        self.register_buffer("present", present, persistent=False)
+        self.linear = nn.Linear(vectors.shape[1], dim)
+        nn.init.xavier_uniform_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+        self.absent = nn.Parameter(torch.zeros(dim)) if missing == "learned" else None
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self) -> Tensor:
+        """The projected features of all items: (I, d)."""
+        projected: Tensor = self.linear(self.vectors)
+        if self._missing != "mean":
+            instead = self.absent if self.absent is not None else projected.new_zeros(())
+            projected = torch.where(self.present[:, None], projected, instead)
+        dropped: Tensor = self.dropout(projected)
+        return dropped
+
+
+@dataclass(frozen=True)
+class TwoSided:
+    """One quantity for both sides of the graph: user (U, d) and item (I, d)."""
+
+    user: Tensor
+    item: Tensor
+
+
+def gather_features(
+    projections: Mapping[str, Tensor], graph: BipartiteGraph
+) -> dict[str, TwoSided]:
+    """F_u^m = A_ui P^m and F_i^m = A_iu F_u^m for every modality (METHOD equation 2)."""
+    gathered = {}
+    for modality, projected in projections.items():
+        user = graph.to_users @ projected
+        gathered[modality] = TwoSided(user, graph.to_items @ user)
+    return gathered
+
+
+def feature_l2(features: Mapping[str, TwoSided]) -> Tensor:
+    """Half the squared norms of all features, summed over modalities, divided by the items."""
+    n_items = next(iter(features.values())).item.shape[0]
+    squares = torch.stack(
+        [f.user.square().sum() + f.item.square().sum() for f in features.values()]
+    )
+    return 0.5 * squares.sum() / n_items

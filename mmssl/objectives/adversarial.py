@@ -1,0 +1,135 @@
+"""The adversarial part: generated and real rows, the critic, and what each side minimises.
+
+METHOD equations 3 to 6. Rows live on a block: B users x S items (all items in the paper's form, a
+sample of them otherwise); nothing here ever holds users x items.
+"""
+
+from collections.abc import Sequence
+from math import sqrt
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu, normalize
+
+LEAKY_SLOPE = 0.2
+
+
+def generated_rows(
+    users: Tensor, items: Tensor, observed: Tensor, mask_observed: bool = True
+) -> Tensor:
+    """G[u, S] = normalise((F_u F_i^T)[u, S] * (1 - R[u, S])), L2 over S (METHOD equation 3).
+
+    Args:
+        users: (B, d) features of the users.
+        items: (S, d) features of the items.
+        observed: (B, S) zeros and ones.
+        mask_observed: False leaves out the factor 1 - R.
+
+    Returns:
+        (B, S), rows of length one (or zero).
+    """
+    similarity = users @ items.T
+    return normalize(similarity * (1 - observed) if mask_observed else similarity)
+
+
+def real_rows(
+    observed: Tensor,
+    predicted: Tensor,
+    uniform: Tensor,
+    *,
+    gumbel_temperature: float,
+    gumbel_scale: float,
+    prediction_scale: float,
+) -> Tensor:
+    """normalise(softmax((R + s g) / tau_g) + zeta G^final), without gradient (METHOD equation 5).
+
+    Args:
+        observed: (B, S) zeros and ones, R.
+        predicted: (B, S) generated rows of the final vectors, G^final.
+        uniform: (B, S) draws n ~ U(0, 1); g = -log(-log(n + 1e-8) + 1e-8) is Gumbel noise.
+        gumbel_temperature, gumbel_scale, prediction_scale: tau_g, s and zeta. The temperature
+            divides the sum of observation and noise.
+
+    Returns:
+        (B, S), rows of length one.
+    """
+    noise = -torch.log(-torch.log(uniform + 1e-8) + 1e-8)
+    relaxed = ((observed + gumbel_scale * noise) / gumbel_temperature).softmax(dim=1)
+    return normalize(relaxed + prediction_scale * predicted).detach()
+
+
+class Critic(nn.Module):
+    """y = w3 . phi(phi(x W1[S] + b1) W2 + b2) + b3, one for all modalities (METHOD equation 4).
+
+    W1 holds one row an item, so that a column of x always meets its own item's weights. phi is
+    LeakyReLU of slope 0.2 followed by dropout; the output is linear; there is no batch
+    normalisation, since the gradient penalty is a property of each row alone.
+    """
+
+    def __init__(
+        self,
+        n_items: int,
+        block_items: int,
+        hidden: tuple[int, int],
+        dropout: tuple[float, float],
+    ) -> None:
+        super().__init__()
+        self.w1 = nn.Parameter(torch.empty(n_items, hidden[0]))
+        self.b1 = nn.Parameter(torch.zeros(hidden[0]))
+        self.w2 = nn.Parameter(torch.empty(hidden))
+        self.b2 = nn.Parameter(torch.zeros(hidden[1]))
+        self.w3 = nn.Parameter(torch.empty(hidden[1]))
+        self.b3 = nn.Parameter(torch.zeros(()))
+        # Kaiming normal; a block's row has block_items entries, whatever the catalogue's size.
+        gain = sqrt(2 / (1 + LEAKY_SLOPE**2))
+        for weight, fan_in in ((self.w1, block_items), (self.w2, hidden[0]), (self.w3, hidden[1])):
+            nn.init.normal_(weight, std=gain / sqrt(fan_in))
+        self.dropouts = nn.ModuleList(nn.Dropout(rate) for rate in dropout)
+
+    def forward(self, rows: Tensor, items: Tensor) -> Tensor:
+        """Scores (n,) of rows (n, S) whose columns are the items ``items`` (S,) int64."""
+        first = self.dropouts[0](leaky_relu(rows @ self.w1[items] + self.b1, LEAKY_SLOPE))
+        second = self.dropouts[1](leaky_relu(first @ self.w2 + self.b2, LEAKY_SLOPE))
+        scores: Tensor = second @ self.w3 + self.b3
+        return scores
+
+
+def gradient_penalty(critic: Critic, mixed: Tensor, items: Tensor) -> Tensor:
+    """mean (|grad_x D(x^)| - 1)^2 over the rows ``mixed`` (n, S) (Gulrajani et al., NeurIPS 2017)."""
+    mixed = mixed.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(critic(mixed, items).sum(), mixed, create_graph=True)
+    return (slope.norm(dim=1) - 1).square().mean()
+
+
+def critic_losses(
+    critic: Critic,
+    fake: Sequence[Tensor],
+    real: Tensor,
+    items: Tensor,
+    epsilon: Tensor,
+    penalty_weight: float,
+) -> dict[str, Tensor]:
+    """The parts of L_D (METHOD equation 6); their sum is what the critic minimises.
+
+    Args:
+        critic: the critic.
+        fake: M tensors (B, S), the generated rows of each modality; no gradient reaches them.
+        real: (B, S) real rows, one set for all modalities.
+        items: (S,) int64, the items of the columns.
+        epsilon: (M B, 1) draws of U(0, 1), modality after modality: x^ = eps real + (1 - eps) fake.
+        penalty_weight: gp.
+
+    Returns:
+        ``wasserstein``: mean D(fake) - mean D(real); ``gradient_penalty``, weighted.
+    """
+    generated = torch.cat(list(fake)).detach()
+    mixed = epsilon * real.repeat(len(fake), 1) + (1 - epsilon) * generated
+    return {
+        "wasserstein": critic(generated, items).mean() - critic(real, items).mean(),
+        "gradient_penalty": penalty_weight * gradient_penalty(critic, mixed, items),
+    }
+
+
+def generator_loss(critic: Critic, fake: Sequence[Tensor], items: Tensor) -> Tensor:
+    """L_G = - mean D(G^m rows, all m) (METHOD equation 6); gradients flow to the rows."""
+    return -critic(torch.cat(list(fake)), items).mean()

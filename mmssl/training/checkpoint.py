@@ -1,0 +1,137 @@
+"""Checkpoints: safetensors for every tensor, JSON for the rest, two generations on disk.
+
+``NAME`` is the newest checkpoint and ``NAME.previous`` the one before. A new one is written beside
+them and takes the name only when it is whole, so that a kill at any moment leaves one to go on from.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import scipy.sparse as sp
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from extract.errors import InputError
+from extract.files import read_json, write_json
+
+SCHEMA_VERSION = 1
+
+
+def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write a checkpoint at ``folder``; what stood there becomes ``folder.previous``."""
+    new, previous = _sibling(folder, "new"), _sibling(folder, "previous")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    # A copy, since safetensors refuses tensors that share memory.
+    save_file(
+        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
+        new / "tensors.safetensors",
+    )
+    _sync(new / "tensors.safetensors")
+    write_json(new / "facts.json", {"schema_version": SCHEMA_VERSION, **facts})
+    if folder.exists():
+        shutil.rmtree(previous, ignore_errors=True)
+        folder.rename(previous)
+    new.rename(folder)
+    _sync(folder.parent)
+
+
+def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The newest whole checkpoint at ``folder``: its tensors on the CPU and its facts.
+
+    Raises:
+        InputError: there is none, or it is broken or of another version.
+    """
+    if not folder.is_dir():
+        # Killed between the two renames of save_checkpoint: the generation before is whole.
+        folder = _sibling(folder, "previous")
+    facts = read_json(folder / "facts.json")
+    version = facts.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise InputError(
+            f"{folder}: checkpoint version {version}, this program reads {SCHEMA_VERSION}"
+        )
+    try:
+        return load_file(folder / "tensors.safetensors"), facts
+    except (OSError, safetensors.SafetensorError) as error:
+        raise InputError(
+            f"{folder}: broken checkpoint ({error}); start anew: --overwrite"
+        ) from None
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether there is a checkpoint at ``folder`` to go on from."""
+    return folder.is_dir() or _sibling(folder, "previous").is_dir()
+
+
+def _sibling(folder: Path, generation: str) -> Path:
+    return folder.with_name(f"{folder.name}.{generation}")
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+# --- what is not a flat dictionary of tensors -------------------------------------------------
+
+
+def flatten_optimiser(
+    optimiser: torch.optim.Optimizer, prefix: str
+) -> tuple[dict[str, Tensor], Any]:
+    """An optimiser's state as named tensors and a JSON part (groups and plain numbers)."""
+    state = optimiser.state_dict()
+    tensors: dict[str, Tensor] = {}
+    plain: dict[str, dict[str, Any]] = {}
+    for index, values in state["state"].items():
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                tensors[f"{prefix}{index}.{name}"] = value
+            else:
+                plain.setdefault(str(index), {})[name] = value
+    return tensors, {"groups": state["param_groups"], "plain": plain}
+
+
+def restore_optimiser(
+    optimiser: torch.optim.Optimizer, prefix: str, tensors: Mapping[str, Tensor], facts: Any
+) -> None:
+    """The inverse of ``flatten_optimiser``."""
+    state: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in facts["plain"].items()}
+    for name, tensor in tensors.items():
+        if name.startswith(prefix):
+            index, _, field = name.removeprefix(prefix).partition(".")
+            state.setdefault(int(index), {})[field] = tensor
+    optimiser.load_state_dict({"state": state, "param_groups": facts["groups"]})
+
+
+def flatten_graphs(graphs: Mapping[str, sp.csr_array], prefix: str) -> dict[str, Tensor]:
+    """Graphs of ones (U, I) as named index tensors."""
+    tensors = {}
+    for name, graph in graphs.items():
+        tensors[f"{prefix}{name}/indptr"] = torch.as_tensor(graph.indptr.astype(np.int64))
+        tensors[f"{prefix}{name}/indices"] = torch.as_tensor(graph.indices.astype(np.int64))
+    return tensors
+
+
+def restore_graphs(
+    prefix: str, tensors: Mapping[str, Tensor], shape: tuple[int, int]
+) -> dict[str, sp.csr_array]:
+    """The inverse of ``flatten_graphs``, in the order of the names' first appearance."""
+    graphs = {}
+    for key in tensors:
+        if key.startswith(prefix) and key.endswith("/indptr"):
+            name = key.removeprefix(prefix).removesuffix("/indptr")
+            indices = tensors[f"{prefix}{name}/indices"].numpy()
+            graphs[name] = sp.csr_array(
+                (np.ones(len(indices), np.float32), indices, tensors[key].numpy()), shape=shape
+            )
+    return graphs

@@ -1,0 +1,34 @@
+"""Whether every part of the objective moves the model: gradient norms, part by part."""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+def part_gradient_norms(
+    parts: Mapping[str, Tensor], parameters: Iterable[nn.Parameter]
+) -> dict[str, float]:
+    """L2 norm, over all parameters together, of each part's gradient.
+
+    Args:
+        parts: scalar parts of one objective, weights included; their graph is kept.
+        parameters: the trainable parameters.
+    """
+    wanted = list(parameters)
+    norms = {}
+    for name, part in parts.items():
+        gradients = torch.autograd.grad(part, wanted, retain_graph=True, allow_unused=True)
+        norms[name] = total_norm(gradients)
+    return norms
+
+
+def parameter_gradient_norms(module: nn.Module) -> dict[str, float]:
+    """L2 norm of the gradient that each parameter holds now, by name; 0 where it holds none."""
+    return {name: total_norm([p.grad]) for name, p in module.named_parameters()}
+
+
+def total_norm(gradients: Iterable[Tensor | None]) -> float:
+    """The L2 norm of all entries of all gradients together."""
+    squares = [g.double().square().sum() for g in gradients if g is not None]
+    return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
