@@ -21,14 +21,14 @@ class Simulation:
     category) with probability ``shelf``, and anywhere with the rest.
     """
 
-    users: int = 1500
+    users: int = 1200
     seed: int = 20230430
     extra_tastes: float = 1.0
-    taste: float = 0.75
+    taste: float = 0.7
     shelf: float = 0.1
     popularity_sigma: float = 0.8
-    least: int = 5
-    mean: float = 8.0
+    least: int = 4
+    mean: float = 6.0
     smallest_category: int = 5
 
 
@@ -41,9 +41,10 @@ class Likes:
 
 
 def shelves(categories: list[str], smallest: int) -> list[str]:
-    """Each item's category for tastes: its folder, or the top-level one where that is too small."""
-    size = Counter(categories)
-    merged = [c if size[c] >= smallest else c.partition("/")[0] for c in categories]
+    """Each item's category for tastes: two levels of its folder, or one where that is too small."""
+    two_levels = ["/".join(c.split("/")[:2]) for c in categories]
+    size = Counter(two_levels)
+    merged = [c if size[c] >= smallest else c.partition("/")[0] for c in two_levels]
     size = Counter(merged)
     return [c if size[c] >= smallest else "miscellany" for c in merged]
 

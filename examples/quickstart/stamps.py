@@ -19,7 +19,7 @@ SOUNDS = (
 )
 
 
-class StampsUnavailable(Exception):
+class StampsError(Exception):
     """The stamps cannot be had on this machine; the message says why, in a few words."""
 
 
@@ -29,13 +29,13 @@ def fetch(media: Path) -> Path:
     ``media`` appears whole or not at all: a download that was interrupted leaves nothing behind.
 
     Raises:
-        StampsUnavailable: no apt or dpkg here, no network, or no such package.
+        StampsError: no apt or dpkg here, no network, or no such package.
     """
     if (media / STAMPS).is_dir():
         return media / STAMPS
     missing = [tool for tool in ("apt-get", "dpkg") if shutil.which(tool) is None]
     if missing:
-        raise StampsUnavailable(f"there is no {' or '.join(missing)} here")
+        raise StampsError(f"there is no {' or '.join(missing)} here")
     media.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=media.parent, prefix=".stamps-") as name:
         scratch = Path(name)
@@ -44,11 +44,11 @@ def fetch(media: Path) -> Path:
         problem = _run(["apt-get", "-qq", "download", PACKAGE], scratch)
         archives = sorted(scratch.glob(f"{PACKAGE}_*.deb"))
         if problem or not archives:
-            raise StampsUnavailable(f"apt-get download failed ({problem or 'no file came'})")
+            raise StampsError(f"apt-get download failed ({problem or 'no file came'})")
         unpacked = scratch / "unpacked"
         problem = _run(["dpkg", "-x", archives[0].name, unpacked.name], scratch)
         if problem or not (unpacked / STAMPS).is_dir():
-            raise StampsUnavailable(f"dpkg could not unpack it ({problem or 'no stamps inside'})")
+            raise StampsError(f"dpkg could not unpack it ({problem or 'no stamps inside'})")
         unpacked.replace(media)
     return media / STAMPS
 
