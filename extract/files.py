@@ -37,15 +37,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``folder``; on success it is synced and renamed to ``folder``.
+    """Yield a temporary folder beside ``folder``; on success it is synced and takes its place.
 
     A folder already there is replaced, by two renames: a reader sees the old one, none, or the
     whole new one, never a mixture. On an exception ``folder`` is untouched.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(
-        tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".tmp")
-    )
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".tmp"))
     replaced = temporary.with_suffix(".old")
     try:
         yield temporary

@@ -1,0 +1,198 @@
+"""Evaluation: full ranking over all items, metrics of each user, popularity beside the model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from extract.device import resolve_device
+from extract.errors import InputError
+from mmssl.baselines.popularity import Popularity
+from mmssl.data.dataset import Dataset, Interactions
+from mmssl.evaluation.metrics import DEFAULT_KS, check_ks, per_user_metrics
+from mmssl.evaluation.ranking import Score, inner_product, rank_blocks
+from mmssl.recommend.model_folder import SavedModel
+
+Split: TypeAlias = Literal["val", "test"]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The metrics of one scorer: the mean over users, and each user's own."""
+
+    metrics: dict[str, float]
+    """``{"recall@10": ..., ...}``, means over the users."""
+    per_user: dict[str, NDArray[np.float64]]
+    """The same keys, (n,) float64, in the order of ``users``."""
+    users: NDArray[np.int64]
+    """(n,) user rows, ascending: those with a relevant item."""
+
+
+def evaluate_scores(
+    score: Score,
+    relevant: Interactions,
+    exclude: csr_array,
+    ks: Sequence[int] = DEFAULT_KS,
+    block: int | None = None,
+) -> Evaluation:
+    """Rank all items for every user with a relevant one, and measure the lists.
+
+    Args:
+        score: (b,) user rows -> (b, I) scores.
+        relevant: the split's interactions, as row numbers.
+        exclude: U x I; what is stored here is no candidate.
+        ks: cut-offs K.
+        block: users ranked at a time; by default as memory suggests.
+
+    Raises:
+        InputError: nothing is relevant to anybody, or a cut-off is below 1.
+        FloatingPointError: a score is NaN or infinite.
+    """
+    cutoffs = check_ks(ks)
+    if not len(relevant):
+        raise InputError("there is nothing to evaluate on: the split has no interaction")
+    n_items = exclude.shape[1]
+    # One number a pair, ascending, so that a look-up is a binary search.
+    pairs = np.unique(relevant.users * n_items + relevant.items)
+    users, counts = np.unique(pairs // n_items, return_counts=True)
+    parts = []
+    done = 0
+    for ranked in rank_blocks(score, users, exclude, cutoffs[-1], block):
+        listed = ranked.users[:, None] * n_items + ranked.items
+        at = np.minimum(np.searchsorted(pairs, listed), len(pairs) - 1)
+        hits = (pairs[at] == listed) & (ranked.items >= 0)
+        parts.append(per_user_metrics(hits, counts[done : done + len(hits)], cutoffs))
+        done += len(hits)
+    per_user = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    metrics = {name: float(values.mean()) for name, values in per_user.items()}
+    return Evaluation(metrics, per_user, users)
+
+
+def protocol(
+    dataset: Dataset, split: Split, ks: Sequence[int] = DEFAULT_KS, mask_validation: bool = True
+) -> dict[str, Any]:
+    """How an evaluation on a split is done, as JSON values; ``masked`` names the splits left out.
+
+    Training items are masked always, validation items when testing, unless ``mask_validation`` is
+    False, as the published protocol has it.
+    """
+    masked = ["train", "val"] if split == "test" and mask_validation else ["train"]
+    return {
+        "split": split,
+        "ks": list(check_ks(ks)),
+        "candidates": f"all {len(dataset.item_ids)} items but a user's masked ones",
+        "masked": masked,
+        "users": f"those with an item in the {split} split",
+        "ndcg": "ideal of min(a user's relevant items, K) hits",
+        "legacy_ndcg": "ideal of the retrieved hits only, to compare with published figures",
+        "ties": "the item of the lower row first",
+        "dataset": dataset.digest,
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationResult:
+    """A model's metrics on a split, with popularity's."""
+
+    metrics: dict[str, float]
+    popularity: dict[str, float]
+    """Popularity's, same keys, same users, same protocol."""
+    users: int
+    protocol: dict[str, Any]
+    """``protocol`` of the split, and: data, model, seed, users_left_out, test_reads."""
+    per_user: pl.DataFrame
+    """``user_id`` (original) and a float64 column a metric, one row an evaluated user."""
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``evaluate --json`` writes: everything but the single users."""
+        return {
+            "metrics": self.metrics,
+            "popularity": self.popularity,
+            "users": self.users,
+            "protocol": self.protocol,
+        }
+
+
+def evaluate(
+    model: Path | str,
+    split: Split = "val",
+    data: Path | str | None = None,
+    *,
+    ks: Sequence[int] = DEFAULT_KS,
+    mask_validation: bool = True,
+    device: str = "auto",
+    block: int | None = None,
+) -> EvaluationResult:
+    """Evaluate a trained model, or popularity alone, on a split of its dataset.
+
+    The test split is read once a call, through ``Dataset.read_test``, which records the reading;
+    everything that can be wrong with the arguments is found before.
+
+    Args:
+        model: a run, its ``model/`` folder, or the text ``"popularity"``.
+        split: ``"val"`` or ``"test"``.
+        data: the dataset folder; by default the one that the model was trained on.
+        ks: cut-offs K.
+        mask_validation: when testing, leave validation items out of the lists too.
+        device: ``auto``, ``cpu``, ``cuda:N`` or ``mps``.
+        block: users ranked at a time; by default as memory suggests.
+
+    Raises:
+        InputError: no such model, dataset, split, device or cut-off; a model of another dataset; or
+            an empty split.
+    """
+    if split not in ("val", "test"):
+        raise InputError(f"split '{split}': choose val or test")
+    cutoffs = check_ks(ks)
+    place = resolve_device(device)
+    saved = None if model == "popularity" else SavedModel.load(Path(model))
+    dataset = _open_dataset(saved, model, data)
+    if not getattr(dataset.manifest.counts, split):
+        raise InputError(f"{dataset.path}: the {split} split is empty; nothing to evaluate on")
+
+    described = protocol(dataset, split, cutoffs, mask_validation)
+    reader = f"evaluate --model {model} --split test"
+    relevant = dataset.val if split == "val" else dataset.read_test(reader)
+    train = dataset.matrix("train")
+    exclude = dataset.matrix(*described["masked"])
+    popularity = evaluate_scores(Popularity(train, place).score, relevant, exclude, cutoffs, block)
+    result = popularity
+    if saved:
+        score = inner_product(saved.user_vectors.to(place), saved.item_vectors.to(place))
+        result = evaluate_scores(score, relevant, exclude, cutoffs, block)
+    described |= {
+        "data": str(dataset.path),
+        "model": str(model),
+        "seed": saved.info.seed if saved else None,
+        "users_left_out": len(dataset.user_ids) - len(result.users),
+        "test_reads": dataset.test_reads(),
+    }
+    ids = pl.Series(dataset.user_ids.ids, dtype=pl.String).gather(result.users)
+    per_user = pl.DataFrame({"user_id": ids, **result.per_user})
+    return EvaluationResult(
+        result.metrics, popularity.metrics, len(result.users), described, per_user
+    )
+
+
+def _open_dataset(saved: SavedModel | None, model: Path | str, data: Path | str | None) -> Dataset:
+    if saved is None:
+        if data is None:
+            raise InputError("popularity needs a dataset: name it with --data DIR")
+        return Dataset.open(data)
+    folder = Path(data) if data is not None else Path(saved.info.data)
+    if data is None and not folder.is_dir():
+        raise InputError(
+            f"{folder}: the dataset that {model} was trained on is not there; name it: --data DIR"
+        )
+    dataset = Dataset.open(folder)
+    if dataset.digest != saved.info.data_digest:
+        raise InputError(
+            f"{folder}: not the dataset that {model} was trained on (digest {dataset.digest[:12]},"
+            f" trained on {saved.info.data_digest[:12]}); row numbers and splits would not fit"
+        )
+    return dataset

@@ -1,0 +1,81 @@
+"""The README.md of a model folder: what the model is, in words and figures for people."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmssl.recommend.model_folder import SavedModel
+
+
+def model_card(model: "SavedModel") -> str:
+    """The model card as Markdown; every figure in it comes from the model itself."""
+    info = model.info
+    encoders = "\n".join(
+        f"| {modality} | {f'`{uri}`' if uri else 'features made elsewhere'} |"
+        for modality, uri in info.encoders.items()
+    )
+    figures = "\n".join(
+        f"| {name} | {value:.4f} | {info.popularity[name]:.4f} |"
+        for name, value in info.metrics.items()
+    )
+    protocol = "\n".join(f"- {key}: {_plain(value)}" for key, value in info.protocol.items())
+    users, items = model.train.shape
+    cold_users = int((model.train.sum(axis=1) == 0).sum())
+    cold_items = int((model.train.sum(axis=0) == 0).sum())
+    return f"""\
+# {info.name}, variant {info.variant}
+
+A multi-modal recommender: it scores an item for a user by the inner product of two vectors
+({model.user_vectors.shape[1]} numbers each), learned from who interacted with what and from the
+items' media.
+
+## Data
+
+{users:,} users, {items:,} items, {model.train.nnz:,} training interactions,
+{model.val.nnz:,} validation interactions; {cold_users:,} users and {cold_items:,} items have no
+training interaction.
+Dataset: `{info.data}`, digest `{info.data_digest}`.
+
+| modality | encoder |
+|---|---|
+{encoders}
+
+## Validation
+
+Epoch {info.best_epoch}, seed {info.seed}. The epoch was chosen on these validation interactions, so
+that figures on interactions not used for any choice are likely to be lower.
+
+| metric | this model | popularity |
+|---|---|---|
+{figures}
+
+How it was measured:
+
+{protocol}
+
+## Use
+
+Lists of items for the users of this dataset:
+
+```
+python cli.py recommend --model RUN --top-k 20 --out recs.csv
+```
+
+## Limits
+
+- It knows the users and items of its dataset alone, as they were when it was trained.
+- A user without a training interaction has a vector that nothing was learned for: `recommend` gives
+  such a user the most popular items and marks the rows `popularity`.
+- Scores order items for one user; they are no probabilities and cannot be compared across users.
+- Who was shown what shapes the interactions; the model repeats such preferences and popularity.
+
+## Files
+
+`config.json` (settings, digests, library versions), `model.safetensors` (parameters),
+`vectors.safetensors` (final user and item vectors), `graphs.safetensors` (relation graph of each
+modality), `seen.safetensors` (training and validation interactions), `users.parquet`,
+`items.parquet` (original ids in row order).
+"""
+
+
+def _plain(value: object) -> str:
+    return ", ".join(str(part) for part in value) if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,193 @@
+"""Recommendations from a trained model: ranked items with the original ids of users and items."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from extract.device import resolve_device
+from extract.errors import InputError
+from mmssl.baselines.popularity import Popularity
+from mmssl.data.ids import IdMap
+from mmssl.evaluation.ranking import inner_product, rank_blocks
+from mmssl.recommend.model_folder import SavedModel
+from mmssl.recommend.tables import SCHEMA, open_writer
+
+
+@dataclass(frozen=True)
+class RecommendationReport:
+    """What ``recommend_to`` wrote, in numbers."""
+
+    path: Path
+    users: int
+    """Users asked for and known."""
+    rows: int
+    """Recommendations written."""
+    cold_users: int
+    """Users without a training interaction, given the most popular items."""
+    short_lists: int
+    """Users with fewer than k candidates."""
+    unknown: tuple[str, ...]
+    """Ids left out because the model does not know them."""
+
+
+class _Block(NamedTuple):
+    frame: pl.DataFrame
+    users: int
+    short_lists: int
+
+
+class Recommender:
+    """Ranks items for the users that a model was trained with.
+
+    A user without a training interaction has a vector that nothing was learned for; such a user
+    gets the items with the most training users instead, and ``source`` says so.
+    """
+
+    def __init__(self, model: SavedModel, device: str = "auto") -> None:
+        """Put a loaded model's vectors on a device (``auto``, ``cpu``, ``cuda:N``, ``mps``)."""
+        self.model = model
+        self.user_ids = IdMap(model.user_ids, "user")
+        self._ids = pl.Series(model.user_ids, dtype=pl.String)
+        self._item_ids = pl.Series(model.item_ids, dtype=pl.String)
+        self._seen = model.seen()
+        self._nothing = csr_array(self._seen.shape, dtype=np.float32)
+        self._cold = np.diff(model.train.indptr) == 0
+        place = resolve_device(device)
+        self._popularity = Popularity(model.train, place).score
+        self._trained = inner_product(model.user_vectors.to(place), model.item_vectors.to(place))
+
+    @classmethod
+    def load(cls, path: Path | str, device: str = "auto") -> Self:
+        """Read the model of a run folder, or of its ``model/`` folder.
+
+        Raises:
+            InputError: no whole model there, or no such device.
+        """
+        return cls(SavedModel.load(Path(path)), device)
+
+    def recommend(
+        self,
+        users: Sequence[str] | None = None,
+        k: int = 20,
+        *,
+        exclude_seen: bool = True,
+        skip_unknown: bool = False,
+        block: int | None = None,
+    ) -> pl.DataFrame:
+        """The k best items of each user, best first, as one table in memory.
+
+        Args:
+            users: original ids, each answered once, in this order; None for all.
+            k: items a user; a user with fewer candidates gets fewer rows.
+            exclude_seen: leave out the training and validation items of a user.
+            skip_unknown: leave out ids that the model does not know, instead of refusing.
+            block: users ranked at a time; by default as memory suggests.
+
+        Returns:
+            Columns ``user_id``, ``item_id``, ``score`` (float32; a count of users where the source
+            is popularity), ``rank`` (from 1) and ``source`` (``model`` or ``popularity``).
+
+        Raises:
+            InputError: unknown ids, or k below 1.
+        """
+        rows, _ = self._rows(users, k, skip_unknown)
+        frames = [part.frame for part in self._blocks(rows, k, exclude_seen, block)]
+        return pl.concat([pl.DataFrame(schema=SCHEMA), *frames])
+
+    def recommend_to(
+        self,
+        path: Path | str,
+        users: Sequence[str] | None = None,
+        k: int = 20,
+        *,
+        exclude_seen: bool = True,
+        skip_unknown: bool = False,
+        block: int | None = None,
+        progress: bool = False,
+    ) -> RecommendationReport:
+        """Write the same table block by block to ``.parquet``, ``.csv``, ``.tsv`` or ``.jsonl``.
+
+        Memory does not grow with the number of users; the file appears when it is whole. With
+        ``progress``, users done, their rate and the time left are shown on standard error.
+
+        Raises:
+            InputError: unknown ids, k below 1, an unknown suffix, or a path that cannot be written.
+        """
+        path = Path(path)
+        rows, unknown = self._rows(users, k, skip_unknown)
+        written = short = 0
+        with open_writer(path) as write, _progress_bar(progress) as bar:
+            task = bar.add_task("recommending", total=len(rows))
+            for part in self._blocks(rows, k, exclude_seen, block):
+                write(part.frame)
+                written += len(part.frame)
+                short += part.short_lists
+                bar.advance(task, part.users)
+        return RecommendationReport(
+            path=path,
+            users=len(rows),
+            rows=written,
+            cold_users=int(self._cold[rows].sum()),
+            short_lists=short,
+            unknown=tuple(unknown),
+        )
+
+    def _rows(
+        self, users: Sequence[str] | None, k: int, skip_unknown: bool
+    ) -> tuple[NDArray[np.int64], list[str]]:
+        """The users' rows, each once, and the ids that were skipped."""
+        if k < 1:
+            raise InputError(f"k is the number of items a user and must be at least 1, not {k}")
+        if users is None:
+            return np.arange(len(self.user_ids)), []
+        distinct = list(dict.fromkeys(users))
+        unknown = [id_ for id_ in distinct if id_ not in self.user_ids] if skip_unknown else []
+        left_out = set(unknown)
+        return self.user_ids.rows(id_ for id_ in distinct if id_ not in left_out), unknown
+
+    def _score(self, users: Tensor) -> Tensor:
+        scores = self._trained(users)
+        cold = torch.from_numpy(self._cold[users.numpy()].nonzero()[0]).to(scores.device)
+        if len(cold):
+            scores[cold] = self._popularity(cold)
+        return scores
+
+    def _blocks(
+        self, rows: NDArray[np.int64], k: int, exclude_seen: bool, block: int | None
+    ) -> Iterator[_Block]:
+        exclude = self._seen if exclude_seen else self._nothing
+        for ranked in rank_blocks(self._score, rows, exclude, k, block):
+            listed = ranked.items >= 0
+            place, position = listed.nonzero()
+            users = ranked.users[place]
+            frame = pl.DataFrame(
+                {
+                    "user_id": self._ids.gather(users),
+                    "item_id": self._item_ids.gather(ranked.items[listed]),
+                    "score": ranked.scores[listed],
+                    "rank": position + 1,
+                    "source": pl.Series(self._cold[users]).replace_strict(
+                        {True: "popularity", False: "model"}, return_dtype=pl.String
+                    ),
+                },
+                schema=SCHEMA,
+            )
+            yield _Block(frame, len(ranked.users), int((~listed).any(axis=1).sum()))
+
+
+def _progress_bar(shown: bool) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    speed = TextColumn("users {task.speed:.0f}/s")
+    return Progress(
+        *columns, speed, TimeRemainingColumn(), console=Console(stderr=True), disable=not shown
+    )

@@ -1,0 +1,107 @@
+"""What ``recommend`` reads and writes: ids of users in, a table of recommendations out."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from extract.errors import InputError
+from extract.files import atomic_path
+from extract.tables import TABLE_SUFFIXES, read_table
+from mmssl.data.interactions import DEFAULT_NAMES
+
+SCHEMA = {
+    "user_id": pl.String,
+    "item_id": pl.String,
+    "score": pl.Float32,
+    "rank": pl.Int32,
+    "source": pl.String,
+}
+_ARROW_SCHEMA = pa.schema(
+    {
+        "user_id": pa.string(),
+        "item_id": pa.string(),
+        "score": pa.float32(),
+        "rank": pa.int32(),
+        "source": pa.string(),
+    }
+)
+
+
+@contextmanager
+def open_writer(path: Path) -> Iterator[Callable[[pl.DataFrame], None]]:
+    """Yield a function that appends a frame of ``SCHEMA``; the file appears whole, at the end.
+
+    Raises:
+        InputError: a suffix other than .parquet, .csv, .tsv, .jsonl, or an unwritable path.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in TABLE_SUFFIXES:
+        raise InputError(f"{path}: unknown kind of table; use one of {', '.join(TABLE_SUFFIXES)}")
+    try:
+        with atomic_path(path) as temporary:
+            if suffix == ".parquet":
+                with pq.ParquetWriter(temporary, _ARROW_SCHEMA) as writer:
+                    yield lambda frame: writer.write_table(frame.to_arrow().cast(_ARROW_SCHEMA))
+                return
+            with temporary.open("wb") as handle:
+                if suffix == ".jsonl":
+                    yield lambda frame: frame.write_ndjson(handle)
+                    return
+                separator = "\t" if suffix == ".tsv" else ","
+                pl.DataFrame(schema=SCHEMA).write_csv(handle, separator=separator)
+                yield lambda frame: frame.write_csv(
+                    handle, separator=separator, include_header=False
+                )
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def read_user_ids(given: str) -> list[str]:
+    """The ids meant by ``--users``: a file that holds them, or ids separated by commas.
+
+    A ``.txt`` file holds one id a line; a table (.csv, .tsv, .jsonl, .parquet) has a column named
+    ``user``, ``user_id`` or ``userId``.
+
+    Raises:
+        InputError: the file is missing or unreadable, has no such column, or an id is empty.
+    """
+    path = Path(given)
+    suffix = path.suffix.lower()
+    if not _is_file(path):
+        if suffix in (".txt", *TABLE_SUFFIXES):
+            raise InputError(f"--users {given}: no such file")
+        return _without_empty([id_.strip() for id_ in given.split(",")], "--users", "place")
+    if suffix == ".txt":
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (UnicodeDecodeError, OSError) as error:
+            raise InputError(f"{path}: not readable as UTF-8 text ({error})") from None
+        return _without_empty([line.strip() for line in lines], str(path), "line")
+    frame = read_table(path)
+    names = [name for name in DEFAULT_NAMES["user"] if name in frame.columns]
+    if not names:
+        raise InputError(
+            f"{path}: no column of user ids; expected {' or '.join(DEFAULT_NAMES['user'])}, found"
+            f" {', '.join(frame.columns)}"
+        )
+    ids = frame[names[0]].cast(pl.String).fill_null("").to_list()
+    return _without_empty(ids, str(path), "row")
+
+
+def _without_empty(ids: list[str], where: str, unit: str) -> list[str]:
+    if not ids:
+        raise InputError(f"{where}: no user id in it")
+    if "" in ids:
+        raise InputError(f"{where}, {unit} {ids.index('') + 1}: an empty user id")
+    return ids
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # A long list of ids is no file name.
+        return False
