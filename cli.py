@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-import click
 import typer
 
 from extract.errors import InputError
@@ -12,7 +11,6 @@ from extract.errors import InputError
 app = typer.Typer(
     name="mmssl",
     help="Multi-modal recommendation, from raw media to recommendations.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -24,17 +22,24 @@ def fail(message: str, exit_code: int = 2) -> NoReturn:
     raise SystemExit(exit_code)
 
 
-def main() -> None:
-    """Run the command line; whatever a person can mend is one line and exit code 2."""
+def run(application: typer.Typer) -> NoReturn:
+    """Run a command line; whatever a person can mend is one line and exit code 2."""
     try:
-        result = app(standalone_mode=False)
+        result = application(args=sys.argv[1:] or ["--help"], standalone_mode=False)
     except InputError as error:
         fail(str(error), error.exit_code)
-    except click.ClickException as error:
-        fail(error.format_message(), 2)
-    except (click.Abort, KeyboardInterrupt):
+    except typer.TyperException as error:
+        fail(error.format_message())
+    except (typer.Abort, KeyboardInterrupt):
+        result = 130
+    if result == 130:
         fail("interrupted", 130)
     raise SystemExit(result if isinstance(result, int) else 0)
+
+
+def main() -> None:
+    """The console script."""
+    run(app)
 
 
 if __name__ == "__main__":

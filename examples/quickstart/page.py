@@ -44,7 +44,7 @@ class Facts:
     popularity: float
     users: int
     items: int
-    interactions: int
+    likes: int
     encoders: dict[str, str]
     missing: dict[str, int]
 
@@ -100,7 +100,7 @@ def _header(facts: Facts, shown: int) -> str:
 <p class="soft">Each item was turned into embeddings by three pretrained encoders; MMSSL learned
 from them and from who liked what.</p>
 <p class="notice" role="note"><strong>The users are simulated.</strong> Nobody real liked these
-items: {facts.users:,} users and their {facts.interactions:,} likes were drawn from category tastes,
+items: {facts.users:,} users and their {facts.likes:,} likes were drawn from category tastes,
 popularity and noise. Pictures, words, sounds, embeddings, training and recommendations are real.
 The model is told neither the categories nor the tastes.</p>
 <div class="figures">
