@@ -22,10 +22,10 @@ def fail(message: str, exit_code: int = 2) -> NoReturn:
     raise SystemExit(exit_code)
 
 
-def run(application: typer.Typer) -> NoReturn:
+def run(application: typer.Typer, arguments: list[str]) -> NoReturn:
     """Run a command line; whatever a person can mend is one line and exit code 2."""
     try:
-        result = application(args=sys.argv[1:] or ["--help"], standalone_mode=False)
+        result = application(args=arguments, standalone_mode=False)
     except InputError as error:
         fail(str(error), error.exit_code)
     except typer.TyperException as error:
@@ -39,7 +39,7 @@ def run(application: typer.Typer) -> NoReturn:
 
 def main() -> None:
     """The console script."""
-    run(app)
+    run(app, sys.argv[1:] or ["--help"])
 
 
 if __name__ == "__main__":

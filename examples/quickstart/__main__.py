@@ -117,4 +117,4 @@ def _next_commands(place: Project, run: Path) -> list[str]:
 if __name__ == "__main__":
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(quickstart)
-    cli.run(app)
+    cli.run(app, sys.argv[1:])
