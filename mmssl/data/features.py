@@ -1,0 +1,130 @@
+"""Features of one modality as people bring them: a feature store, or a ready .npy."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from extract.errors import InputError
+from extract.files import sha256_file
+from mmssl.data.ids import IdMap
+
+
+@dataclass(frozen=True)
+class SourceFeatures:
+    """The vectors of one source with the ids of their rows.
+
+    ``vectors``: float32 (n, dim), zeros where absent. ``present``: bool (n,). ``encoder``: the URI
+    of the encoder that made them, None when unknown. ``digest``: SHA-256 of the source.
+    """
+
+    ids: list[str]
+    vectors: npt.NDArray[np.float32]
+    present: npt.NDArray[np.bool_]
+    encoder: str | None
+    digest: str
+
+    def aligned(self, item_ids: IdMap) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        """Vectors (I, dim) and present (I,) in the rows of ``item_ids``, joined by item id.
+
+        Items that the source does not know are absent; ids that ``item_ids`` does not know are left
+        out.
+        """
+        vectors = np.zeros((len(item_ids), self.vectors.shape[1]), dtype=np.float32)
+        present = np.zeros(len(item_ids), dtype=np.bool_)
+        known = np.fromiter((id_ in item_ids for id_ in self.ids), np.bool_, len(self.ids))
+        rows = item_ids.rows(id_ for id_, there in zip(self.ids, known, strict=True) if there)
+        vectors[rows] = self.vectors[known]
+        present[rows] = self.present[known]
+        return vectors, present
+
+
+def read_features(path: Path, feature_ids: Path | None = None) -> SourceFeatures:
+    """Read a feature store (a folder) or a ready ``.npy`` of shape (n, dim).
+
+    Args:
+        path: the folder or file.
+        feature_ids: for a ``.npy``, a UTF-8 text file whose line r is the item id of row r; without
+            it, row r is item id ``str(r)``. A store carries its own ids.
+
+    Raises:
+        InputError: the path is neither; the array is broken, not a matrix of real numbers, or has
+            another number of rows than there are ids; the store is incomplete.
+    """
+    if path.is_dir():
+        if feature_ids is not None:
+            raise InputError(f"{path}: a feature store has its own ids; leave out --feature-ids")
+        return _read_store(path)
+    if path.suffix.lower() != ".npy":
+        raise InputError(f"{path}: features are a feature store (a folder) or a .npy file")
+    array = _load_matrix(path)
+    ids = [str(row) for row in range(len(array))]
+    digest = sha256_file(path)
+    if feature_ids is not None:
+        ids = _read_ids(feature_ids)
+        if len(ids) != len(array):
+            raise InputError(
+                f"{path} has {len(array)} rows, but {feature_ids} has {len(ids)} ids: one id a row"
+                " is needed"
+            )
+    # Cast first: float16 sums overflow, and a float64 beyond float32's range becomes infinite here.
+    with np.errstate(over="ignore"):
+        vectors = array.astype(np.float32)
+    present = np.asarray(np.isfinite(vectors).all(axis=1), dtype=np.bool_)
+    return _source(ids, vectors, present, None, digest)
+
+
+def _source(
+    ids: list[str],
+    vectors: npt.NDArray[np.float32],
+    present: npt.NDArray[np.bool_],
+    encoder: str | None,
+    digest: str,
+) -> SourceFeatures:
+    return SourceFeatures(
+        ids, np.where(present[:, None], vectors, np.float32(0)), present, encoder, digest
+    )
+
+
+def _read_store(path: Path) -> SourceFeatures:
+    # Imported here: the store is extraction's, and a ready .npy does without it.
+    from extract.store import FeatureStore
+
+    store = FeatureStore.open(path)
+    if not store.is_complete:
+        raise InputError(f"{path}: the extraction is not finished; run it again to complete it")
+    loaded = store.load()
+    vectors = np.asarray(loaded.vectors, dtype=np.float32)
+    return _source(loaded.ids, vectors, loaded.present, store.manifest.encoder, store.digest())
+
+
+def _load_matrix(path: Path) -> npt.NDArray[np.generic]:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"{path}: not readable as .npy ({' '.join(str(error).split())})") from None
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or 0 in array.shape:
+        shape = getattr(array, "shape", "an archive")
+        raise InputError(f"{path}: must be a matrix, one row an item; it is {shape}")
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"{path}: must hold real numbers; it holds {array.dtype}")
+    return array
+
+
+def _read_ids(path: Path) -> list[str]:
+    try:
+        ids = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path}: not readable as UTF-8 text ({error})") from None
+    line_of: dict[str, int] = {}
+    for line, id_ in enumerate(ids, start=1):
+        if not id_.strip():
+            raise InputError(f"{path}, line {line}: the item id is empty")
+        if line_of.setdefault(id_, line) != line:
+            raise InputError(f"{path}: item id '{id_}' stands in lines {line_of[id_]} and {line}")
+    return ids

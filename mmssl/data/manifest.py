@@ -1,0 +1,94 @@
+"""What a dataset folder says of itself: ``manifest.json``."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from extract.errors import InputError
+from extract.files import read_json
+from mmssl.data.filters import Removed
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(_Part):
+    """A file or store that the dataset was made from."""
+
+    path: str
+    sha256: str
+
+
+class ModalityEntry(_Part):
+    """One modality: what ``features/<modality>/`` holds."""
+
+    dim: int
+    present: int
+    encoder: str | None
+    source: Source
+
+
+class Counts(_Part):
+    """Sizes of the dataset."""
+
+    users: int
+    items: int
+    train: int
+    val: int
+    test: int
+    users_without_training: int
+    items_without_training: int
+
+
+class Manifest(_Part):
+    """The manifest; ``files`` maps each file's path within the dataset to its SHA-256."""
+
+    schema_version: Literal[1] = 1
+    digest: str
+    counts: Counts
+    modalities: dict[str, ModalityEntry]
+    settings: dict[str, Any]
+    sources: dict[str, Source]
+    removed: tuple[Removed, ...]
+    files: dict[str, str]
+
+
+def content_digest(files: dict[str, str]) -> str:
+    """The dataset's digest: SHA-256 over the digests of its files."""
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of a dataset folder.
+
+    Raises:
+        InputError: the folder is not a dataset, or its manifest is of another version or broken.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise InputError(f"{folder}: not a dataset (no {MANIFEST}); make one with `prepare`")
+    content = read_json(path)
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if not isinstance(content, dict) or "digest" not in content or "files" not in content:
+        raise InputError(f"{path}: not the manifest of a dataset")
+    if version != SCHEMA_VERSION:
+        raise InputError(
+            f"{path}: schema version {version}, but this version reads {SCHEMA_VERSION}; run"
+            " `prepare` again"
+        )
+    try:
+        manifest = Manifest.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{path}: broken at '{where}' ({first['msg']})") from None
+    if manifest.digest != content_digest(manifest.files):
+        raise InputError(f"{path}: its digest does not fit its list of files; run `prepare` again")
+    return manifest

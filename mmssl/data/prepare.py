@@ -1,0 +1,301 @@
+"""``prepare``: interactions and features to a dataset folder."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import polars as pl
+
+from extract.catalog import ID_COLUMNS
+from extract.errors import InputError
+from extract.files import sha256_file
+from extract.tables import read_table
+from mmssl.data.dataset import Interactions
+from mmssl.data.features import SourceFeatures, read_features
+from mmssl.data.filters import Removed, drop_duplicates, k_core, keep_rated
+from mmssl.data.ids import IdMap, ordered_ids
+from mmssl.data.interactions import InteractionTable, read_interactions
+from mmssl.data.manifest import Counts, Manifest, ModalityEntry, Source, content_digest
+from mmssl.data.prepare_config import PARTS, PrepareConfig
+from mmssl.data.splits import TEMPORAL_RULES, split_interactions
+from mmssl.data.writer import refuse_foreign_folder, write_dataset, write_files
+
+__all__ = ["PrepareConfig", "PrepareReport", "prepare"]
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """What ``prepare`` made of its sources.
+
+    ``written`` is False when the folder already held this very dataset.
+    """
+
+    out: Path
+    manifest: Manifest
+    warnings: tuple[str, ...]
+    written: bool
+
+    def lines(self) -> list[str]:
+        """The report as lines of text for people."""
+        counts = self.manifest.counts
+        lines = [
+            f"{removed.step}: removed {removed.interactions:,} interactions,"
+            f" {removed.users:,} users, {removed.items:,} items"
+            for removed in self.manifest.removed
+        ]
+        lines.append(f"{counts.users:,} users, {counts.items:,} items")
+        lines.append(
+            f"{counts.train:,} / {counts.val:,} / {counts.test:,} interactions"
+            " (training / validation / test)"
+        )
+        lines.append(
+            f"without training interaction: {counts.items_without_training:,} items,"
+            f" {counts.users_without_training:,} users"
+        )
+        for modality, entry in self.manifest.modalities.items():
+            missing = counts.items - entry.present
+            lines.append(
+                f"{modality}: {entry.dim} dimensions, {entry.present:,} items, missing for"
+                f" {missing:,} ({missing / counts.items:.1%})"
+            )
+        lines += [f"warning: {warning}" for warning in self.warnings]
+        state = "written" if self.written else "already there, unchanged"
+        return [*lines, f"{self.out}: {state} (digest {self.manifest.digest[:12]})"]
+
+
+def prepare(config: PrepareConfig) -> PrepareReport:
+    """Read, filter, split and align; write the dataset folder ``config.out`` whole or not at all.
+
+    A folder that already holds this very dataset is left as it is.
+
+    Raises:
+        InputError: a source cannot be used, nothing would be left, or ``out`` holds something else.
+    """
+    refuse_foreign_folder(config.out)
+    features = {
+        modality: read_features(path, config.feature_ids.get(modality))
+        for modality, path in config.features.items()
+    }
+    listed = _listed_items(config.items) if config.items else set()
+    known = listed.union(*(source.ids for source in features.values()))
+    paths = {part: cast(Path | None, getattr(config, part)) for part in ("interactions", *PARTS)}
+    tables = {
+        name: read_interactions(
+            path, columns=config.columns, header=config.header, invalid_rows=config.invalid_rows
+        )
+        for name, path in paths.items()
+        if path is not None
+    }
+    removed: list[Removed] = []
+    warnings: list[str] = []
+    frames = {
+        name: _filtered(name, table, config, known, removed, warnings)
+        for name, table in tables.items()
+    }
+    left_by_core: set[str] = set()
+    if config.interactions is None:
+        _remove_repeated(frames, removed)
+    elif config.user_core > 1 or config.item_core > 1:
+        before = frames["interactions"]
+        core = k_core(before, config.user_core, config.item_core)
+        step = f"k-core (users >= {config.user_core}, items >= {config.item_core})"
+        removed.append(Removed.between(step, before, core))
+        left_by_core = set(before["item"]) - set(core["item"])
+        frames["interactions"] = core
+    if not sum(frame.height for frame in frames.values()):
+        steps = "; ".join(f"{step.step} removed {step.interactions:,}" for step in removed)
+        raise InputError(f"{next(iter(tables.values())).path}: no interactions are left ({steps})")
+    interacted = set().union(*(frame["item"] for frame in frames.values()))
+    user_ids = IdMap(ordered_ids(u for frame in frames.values() for u in frame["user"]), "user")
+    item_ids = IdMap(ordered_ids((known | interacted) - left_by_core), "item")
+    splits = _splits(frames, user_ids, item_ids, config)
+    for modality, source in features.items():
+        warnings += _feature_warnings(modality, config.features[modality], source, interacted)
+
+    def fill(folder: Path) -> Manifest:
+        aligned = {name: source.aligned(item_ids) for name, source in features.items()}
+        files = write_files(folder, user_ids, item_ids, splits, aligned)
+        return Manifest(
+            digest=content_digest(files),
+            counts=_counts(user_ids, item_ids, splits),
+            modalities={
+                name: ModalityEntry(
+                    dim=vectors.shape[1],
+                    present=int(present.sum()),
+                    encoder=features[name].encoder,
+                    source=Source(path=str(config.features[name]), sha256=features[name].digest),
+                )
+                for name, (vectors, present) in aligned.items()
+            },
+            settings=_settings(config),
+            sources=_sources(config, paths),
+            removed=tuple(removed),
+            files=files,
+        )
+
+    written, manifest = write_dataset(config.out, fill, overwrite=config.overwrite)
+    return PrepareReport(config.out, manifest, tuple(warnings), written)
+
+
+def _filtered(
+    name: str,
+    table: InteractionTable,
+    config: PrepareConfig,
+    known: set[str],
+    removed: list[Removed],
+    warnings: list[str],
+) -> pl.DataFrame:
+    """One table's interactions after the steps that look at single rows and pairs."""
+    prefix = "" if name == "interactions" else f"{name}: "
+    frame = table.frame
+    for step in table.invalid:
+        removed.append(replace(step, step=f"{prefix}{step.step}"))
+    if config.min_rating is not None and "rating" not in frame.columns:
+        raise InputError(
+            f"{table.path}: --min-rating needs a rating column; name it with --columns"
+        )
+    temporal = config.interactions is not None and config.split in TEMPORAL_RULES
+    if temporal and "timestamp" not in frame.columns:
+        raise InputError(
+            f"{table.path}: split '{config.split}' needs a timestamp column; name it:"
+            " --columns user=NAME,item=NAME,timestamp=NAME"
+        )
+
+    def take(step: str, after: pl.DataFrame) -> pl.DataFrame:
+        removed.append(Removed.between(f"{prefix}{step}", frame, after))
+        return after
+
+    if known:
+        policy = config.unknown_items or ("drop" if config.items else "keep")
+        unknown = ~frame["item"].is_in(list(known))
+        if unknown.any():
+            first = frame.row(int(unknown.arg_true()[0]), named=True)
+            message = (
+                f"{table.path}, row {first['row']}: item '{first['item']}' is in neither the item"
+                f" table nor the features; {int(unknown.sum()):,} interactions with"
+                f" {frame['item'].filter(unknown).n_unique():,} such items"
+            )
+            if policy == "error":
+                raise InputError(f"{message}; --unknown-items drop or keep goes on without or with")
+            warnings.append(f"{message} ({'dropped' if policy == 'drop' else 'kept'})")
+        if policy == "drop":
+            frame = take("unknown items", frame.filter(~unknown))
+    frame = take("duplicates", drop_duplicates(frame, config.duplicates))
+    if config.min_rating is not None:
+        frame = take(f"rating < {config.min_rating:g}", keep_rated(frame, config.min_rating))
+    return frame.select("user", "item", *({"timestamp"} & set(frame.columns)))
+
+
+def _remove_repeated(frames: dict[str, pl.DataFrame], removed: list[Removed]) -> None:
+    """Take pairs out of validation and test that an earlier part of a ready split holds.
+
+    Left in, they would leak: the model has trained on (or was chosen by) what it is tested on, and
+    a ranking that leaves seen items out could never find them.
+    """
+    earlier = frames["train"]
+    for part in ("val", "test"):
+        fresh = frames[part].join(earlier, on=["user", "item"], how="anti", maintain_order="left")
+        removed.append(Removed.between(f"{part}: already in an earlier part", frames[part], fresh))
+        frames[part] = fresh
+        earlier = pl.concat([earlier.select("user", "item"), fresh.select("user", "item")])
+
+
+def _splits(
+    frames: dict[str, pl.DataFrame], user_ids: IdMap, item_ids: IdMap, config: PrepareConfig
+) -> dict[str, Interactions]:
+    """Training, validation and test as row numbers, sorted by user and item."""
+    parts: dict[str, Interactions] = {}
+    for name, frame in frames.items():
+        users, items = user_ids.rows(frame["user"]), item_ids.rows(frame["item"])
+        # Sorted before it is split, so that the order of the file decides nothing.
+        order = np.lexsort((items, users))
+        users, items = users[order], items[order]
+        if name in PARTS:
+            parts[name] = Interactions(users, items)
+            continue
+        times = frame["timestamp"].to_numpy()[order] if "timestamp" in frame.columns else None
+        labels = split_interactions(
+            config.split, users, times, ratios=config.ratios, seed=config.seed
+        )
+        for label, part in enumerate(PARTS):
+            parts[part] = Interactions(users[labels == label], items[labels == label])
+    return parts
+
+
+def _listed_items(path: Path) -> set[str]:
+    table = read_table(path)
+    column = next((name for name in ID_COLUMNS if name in table.columns), None)
+    if column is None:
+        raise InputError(f"{path}: no column of item ids ({', '.join(ID_COLUMNS)})")
+    return set(table[column].cast(pl.String).drop_nulls())
+
+
+def _feature_warnings(
+    modality: str, path: Path, source: SourceFeatures, interacted: set[str]
+) -> list[str]:
+    """What is odd about a modality's ids and vectors.
+
+    Raises:
+        InputError: not one item with interactions has a row: the ids must be of another kind.
+    """
+    warnings = []
+    shared = len(interacted.intersection(source.ids))
+    if not shared:
+        raise InputError(
+            f"{path}: no item with interactions has {modality} features: the interactions hold ids"
+            f" like '{min(interacted)}', the features ids like '{source.ids[0]}'; for a .npy, name"
+            f" the ids of its rows with --feature-ids {modality}=FILE"
+        )
+    if shared < len(interacted) / 2:
+        warnings.append(
+            f"{modality}: only {shared:,} of {len(interacted):,} items with interactions have a row"
+            f" in {path}; are the ids the same?"
+        )
+    absent = int((~source.present).sum())
+    if absent:
+        warnings.append(f"{modality}: {absent:,} rows of {path} hold no vector: missing")
+    zero = int((source.present & ~source.vectors.any(axis=1)).sum())
+    if zero:
+        warnings.append(
+            f"{modality}: {zero:,} rows of {path} are all zeros and count as present; if they stand"
+            " for missing media, write NaN instead"
+        )
+    return warnings
+
+
+def _counts(user_ids: IdMap, item_ids: IdMap, splits: dict[str, Interactions]) -> Counts:
+    train = splits["train"]
+    return Counts(
+        users=len(user_ids),
+        items=len(item_ids),
+        train=len(train),
+        val=len(splits["val"]),
+        test=len(splits["test"]),
+        users_without_training=len(user_ids) - len(np.unique(train.users)),
+        items_without_training=len(item_ids) - len(np.unique(train.items)),
+    )
+
+
+def _settings(config: PrepareConfig) -> dict[str, object]:
+    """The options that decide the content, sources excepted, as JSON values."""
+    settings = config.model_dump(
+        mode="json",
+        exclude={"out", "overwrite", "interactions", *PARTS, "items", "features", "feature_ids"},
+    )
+    if config.interactions is None:
+        for name in ("ratios", "seed", "user_core", "item_core"):
+            del settings[name]
+        settings["split"] = "ready"
+    return settings
+
+
+def _sources(config: PrepareConfig, paths: dict[str, Path | None]) -> dict[str, Source]:
+    """Every file that was read, with its digest."""
+    files = paths | {"items": config.items}
+    files |= {f"feature ids {name}": path for name, path in config.feature_ids.items()}
+    return {
+        name: Source(path=str(path), sha256=sha256_file(path))
+        for name, path in files.items()
+        if path is not None
+    }

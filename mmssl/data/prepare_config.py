@@ -1,0 +1,157 @@
+"""What ``prepare`` does, checked before it reads anything."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from extract.errors import InputError, nearest
+from mmssl.data.filters import Duplicates
+from mmssl.data.interactions import Columns, InvalidRows
+from mmssl.data.splits import SplitRule
+from mmssl.project import Project
+
+Core = Annotated[int, Field(ge=1)]
+UnknownItems = Literal["keep", "drop", "error"]
+PARTS = ("train", "val", "test")
+
+
+class PrepareConfig(BaseModel):
+    """What ``prepare`` reads, how it filters and splits, and where the dataset goes.
+
+    Either ``interactions``, which are filtered and split, or a ready split: ``train``, ``val`` and
+    ``test``. An option that does not apply to what is given is refused, never ignored.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    out: Path
+    interactions: Path | None = None
+    train: Path | None = None
+    val: Path | None = None
+    test: Path | None = None
+    columns: Columns | None = None
+    """Where the values are; also as text, ``user=NAME,item=NAME,rating=NAME,timestamp=NAME``."""
+    header: bool | None = None
+    """Whether CSV and TSV begin with a header row; None: unless columns are given by position."""
+    invalid_rows: InvalidRows = "error"
+    """What an empty id, a rating that is no finite number or an unreadable timestamp leads to."""
+    min_rating: float | None = Field(default=None, allow_inf_nan=False)
+    """Keep interactions rated at least this; applied to the one duplicate that is kept."""
+    duplicates: Duplicates = "last"
+    """Which interaction of a (user, item) pair is kept: by time, or by row without timestamps."""
+    user_core: Core = 1
+    """Keep users with at least this many interactions (iterated with ``item_core``)."""
+    item_core: Core = 1
+    """Keep items with at least this many interactions (iterated with ``user_core``)."""
+    split: SplitRule = "random"
+    ratios: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    """Shares of training, validation and test; also as text, ``0.8,0.1,0.1``."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    items: Path | None = None
+    """The item table: its items belong to the dataset even if nobody ever touched them."""
+    features: dict[str, Path] = Field(default_factory=dict)
+    """Per modality, a feature store (a folder) or a ready .npy."""
+    feature_ids: dict[str, Path] = Field(default_factory=dict)
+    """Per modality with a .npy, a text file whose line r is the item id of row r."""
+    unknown_items: UnknownItems | None = None
+    """What happens to interactions with items that neither ``items`` nor ``features`` know. None:
+    ``drop`` when there is an item table, for it says what exists; otherwise ``keep``, since an
+    item without features is still an item (all its modalities are missing)."""
+    overwrite: bool = False
+    """Replace another dataset in ``out``."""
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _columns_from_text(cls, value: Any) -> Any:
+        return Columns.parse(value) if isinstance(value, str) else value
+
+    @field_validator("ratios", mode="before")
+    @classmethod
+    def _ratios_from_text(cls, value: Any) -> Any:
+        return tuple(value.split(",")) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "PrepareConfig":
+        # InputError passes through pydantic as it is, and is already one line for people.
+        given = [part for part in PARTS if getattr(self, part) is not None]
+        if self.interactions is not None and given:
+            raise InputError(f"give --interactions or a ready split (--{given[0]}), not both")
+        if self.interactions is None and len(given) < len(PARTS):
+            missing = [part for part in PARTS if part not in given]
+            raise InputError(
+                f"a ready split needs --{', --'.join(missing)} too"
+                if given
+                else "nothing to prepare: give --interactions FILE, or --train, --val and --test"
+            )
+        for option, why in (
+            *(
+                (option, "a ready split is taken as it is")
+                for option in ("split", "ratios", "seed", "user_core", "item_core")
+                if given
+            ),
+            *(
+                (("ratios", f"split '{self.split}' takes one interaction a user"),)
+                if self.split.startswith("leave-one-out")
+                else ()
+            ),
+            *(
+                (("unknown_items", "neither --items nor --features says which items are known"),)
+                if self.items is None and not self.features
+                else ()
+            ),
+        ):
+            if option in self.model_fields_set:
+                raise InputError(f"--{option.replace('_', '-')} does not apply: {why}")
+        if min(self.ratios) < 0 or not self.ratios[0] or abs(sum(self.ratios) - 1) > 1e-6:
+            raise InputError(f"--ratios {self.ratios}: three shares that add up to 1, train > 0")
+        for modality in self.feature_ids:
+            if modality not in self.features:
+                raise InputError(f"--feature-ids {modality}: there is no --features {modality}=...")
+        for modality in self.features:
+            # The name becomes a folder.
+            if not modality.replace("-", "").replace("_", "").isalnum():
+                raise InputError(
+                    f"--features {modality}: a modality's name is letters, digits, - and _"
+                )
+        return self
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], project: Path | None = None) -> "PrepareConfig":
+        """Validate plain values, None standing for "not given".
+
+        When the interactions or ``out`` are not given, or ``project`` is, what is missing comes
+        from the project: ``interactions.csv``, ``items.csv`` and the stores under ``features/`` as
+        far as they exist, and ``data`` for ``out``.
+
+        Raises:
+            InputError: an unknown option or a bad value, in one line, or no project to be found.
+        """
+        given = {name: value for name, value in values.items() if value not in (None, {})}
+        sourced = any(name in given for name in ("interactions", *PARTS))
+        if project is not None or "out" not in given or not sourced:
+            given = _from_project(Project.find(project), sourced=sourced) | given
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            name = str(problem["loc"][0]) if problem["loc"] else ""
+            if problem["type"] == "extra_forbidden":
+                hint = nearest(name, list(cls.model_fields))
+                raise InputError(f"unknown option '{name}'{hint}") from None
+            raise InputError(
+                f"--{name.replace('_', '-')} {given.get(name)}: {problem['msg']}"
+            ) from None
+
+
+def _from_project(project: Project, *, sourced: bool) -> dict[str, Any]:
+    values: dict[str, Any] = {"out": project.data}
+    if not sourced:
+        values["interactions"] = project.root / "interactions.csv"
+    if project.items.is_file():
+        values["items"] = project.items
+    stores = sorted((project.root / "features").glob("*/manifest.json"))
+    if stores:
+        values["features"] = {store.parent.name: store.parent for store in stores}
+    return values

@@ -1,0 +1,118 @@
+"""Writing a dataset folder: whole or not at all."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from extract.errors import InputError
+from extract.files import atomic_folder, sha256_file, write_json
+from mmssl.data.dataset import TEST_READS, Dataset, Interactions
+from mmssl.data.ids import IdMap
+from mmssl.data.manifest import MANIFEST, Manifest
+
+
+def refuse_foreign_folder(out: Path) -> None:
+    """Refuse to write over what is not a dataset.
+
+    Raises:
+        InputError: ``out`` is a file, or a folder that holds something else than a dataset.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: a file, not a folder for a dataset")
+    if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
+        raise InputError(f"{out}: not empty and not a dataset; name another folder with --out")
+
+
+def write_files(
+    folder: Path,
+    user_ids: IdMap,
+    item_ids: IdMap,
+    splits: dict[str, Interactions],
+    features: dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]],
+) -> dict[str, str]:
+    """Write everything but the manifest; returns each file's SHA-256 by its path in ``folder``."""
+    for name, ids in (("users.parquet", user_ids), ("items.parquet", item_ids)):
+        rows = np.arange(len(ids), dtype=np.int64)
+        pl.DataFrame({"row": rows, "id": pl.Series(ids.ids, dtype=pl.String)}).write_parquet(
+            folder / name
+        )
+    for part, pairs in splits.items():
+        pl.DataFrame({"user": pairs.users, "item": pairs.items}).write_parquet(
+            folder / f"{part}.parquet"
+        )
+    for modality, (vectors, present) in features.items():
+        home = folder / "features" / modality
+        home.mkdir(parents=True)
+        np.save(home / "vectors.npy", vectors, allow_pickle=False)
+        np.save(home / "present.npy", present, allow_pickle=False)
+    return {
+        path.relative_to(folder).as_posix(): sha256_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+class _Unchanged(Exception):  # noqa: N818 - not an error: leaves atomic_folder without a change
+    """The dataset is already there."""
+
+
+def write_dataset(
+    out: Path, fill: Callable[[Path], Manifest], *, overwrite: bool
+) -> tuple[bool, Manifest]:
+    """Fill a new folder beside ``out`` and rename it to ``out`` once it is whole.
+
+    Args:
+        out: the dataset's folder; absent, empty, or a dataset.
+        fill: writes everything but the manifest into the folder it is given, returns the manifest.
+        overwrite: replace a dataset that differs. Its ``test_reads.jsonl`` is kept: replacing a
+            dataset does not undo that its test split was read.
+
+    Returns:
+        Whether anything was written (False when ``out`` already was this very dataset and was left
+        as it is), and the manifest.
+
+    Raises:
+        InputError: ``out`` holds another dataset, and ``overwrite`` is not given.
+    """
+    try:
+        with atomic_folder(out) as new:
+            manifest = fill(new)
+            write_json(new / MANIFEST, manifest.model_dump(mode="json"))
+            if (out / MANIFEST).is_file():
+                differs = _difference(out, manifest)
+                if differs is None:
+                    raise _Unchanged
+                if not overwrite:
+                    raise InputError(
+                        f"{out}: already holds a dataset, {differs}; add --overwrite to replace it,"
+                        " or name another folder with --out"
+                    )
+                if (out / TEST_READS).is_file():
+                    shutil.copyfile(out / TEST_READS, new / TEST_READS)
+    except _Unchanged:
+        return False, manifest
+    return True, manifest
+
+
+def _difference(out: Path, manifest: Manifest) -> str | None:
+    """What tells the dataset in ``out`` from the one of ``manifest``; None when it is the same."""
+    try:
+        there = Dataset.open(out).manifest
+    except InputError as error:
+        return f"it cannot be opened: {error}"
+    old, new = _origin(there), _origin(manifest)
+    names = [name for name in old | new if old.get(name) != new.get(name)]
+    if names:
+        return f"with another {', another '.join(names)}"
+    return None if there.digest == manifest.digest else "with other content"
+
+
+def _origin(manifest: Manifest) -> dict[str, Any]:
+    """Settings and source digests; not the paths, which may be written in many ways."""
+    sources = {f"source '{name}'": source.sha256 for name, source in manifest.sources.items()}
+    return manifest.settings | sources
