@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
@@ -37,9 +37,13 @@ def run(application: typer.Typer, arguments: list[str]) -> NoReturn:
     raise SystemExit(result if isinstance(result, int) else 0)
 
 
-def main() -> None:
-    """The console script."""
-    run(app, sys.argv[1:] or ["--help"])
+ProjectOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of items.csv, features/, data/, runs/. Default: here, else quickstart/."
+    ),
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda:N or mps.")]
 
 
 def pairs(option: str, values: list[str] | None) -> dict[str, Path]:
@@ -79,14 +83,13 @@ def prepare(
         typer.Option("--header/--no-header", help="CSV, TSV: is there a header row?"),
     ] = None,
     invalid_rows: Annotated[
-        str | None,
-        typer.Option(
-            help="Empty ids, ratings or times that cannot be read: error (default), drop."
-        ),
+        Literal["error", "drop"] | None,
+        typer.Option(help="Empty ids, ratings and times that cannot be read; default: error."),
     ] = None,
     min_rating: Annotated[float | None, typer.Option(help="Keep ratings from this on.")] = None,
     duplicates: Annotated[
-        str | None, typer.Option(help="Of a repeated pair keep the last (default) or first.")
+        Literal["last", "first"] | None,
+        typer.Option(help="Which of a repeated pair is kept; default: last."),
     ] = None,
     user_core: Annotated[
         int | None, typer.Option(help="Users with at least so many interactions (iterated).")
@@ -95,11 +98,11 @@ def prepare(
         int | None, typer.Option(help="Items with at least so many interactions (iterated).")
     ] = None,
     split: Annotated[
-        str | None,
-        typer.Option(
-            help="random (default), temporal-user, temporal-global, leave-one-out,"
-            " leave-one-out-random."
-        ),
+        Literal[
+            "random", "temporal-user", "temporal-global", "leave-one-out", "leave-one-out-random"
+        ]
+        | None,
+        typer.Option(help="How interactions are split; default: random, per user."),
     ] = None,
     ratios: Annotated[
         str | None, typer.Option(help="Training, validation, test; default 0.8,0.1,0.1.")
@@ -117,10 +120,10 @@ def prepare(
         typer.Option(help="MODALITY=FILE: line r is the item id of row r of the .npy."),
     ] = None,
     unknown_items: Annotated[
-        str | None,
+        Literal["keep", "drop", "error"] | None,
         typer.Option(
-            help="Interactions with items in neither --items nor --features: keep, drop, error;"
-            " default: drop with --items, else keep."
+            help="Interactions with items in neither --items nor --features; default: drop with"
+            " --items, else keep."
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace another dataset in --out.")] = False,
@@ -133,14 +136,101 @@ def prepare(
 ) -> None:
     """Filter and split interactions, join features by item id, write a dataset."""
     options = dict(locals())
-    from mmssl.data.prepare import PrepareConfig
-    from mmssl.data.prepare import prepare as run
+    from mmssl.data import prepare as data
 
     del options["project"]
     options["features"] = pairs("--features", features)
     options["feature_ids"] = pairs("--feature-ids", feature_ids)
-    for line in run(PrepareConfig.parse(options, project)).lines():
-        print(line)
+    report = data.prepare(data.PrepareConfig.parse(options, project))
+    print(*report.lines(), sep="\n")
+
+
+@app.command()
+def evaluate(
+    model: Annotated[
+        str | None, typer.Option(help="A run, or 'popularity'. Default: the project's latest run.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="The dataset. Default: the one the run was trained on.")
+    ] = None,
+    split: Annotated[
+        Literal["val", "test"], typer.Option(help="Reading the test split is recorded.")
+    ] = "val",
+    k: Annotated[list[int], typer.Option(help="A cut-off of the lists; repeatable.")] = [  # noqa: B006
+        10,
+        20,
+        50,
+    ],
+    mask_validation: Annotated[
+        bool, typer.Option(help="When testing, leave validation items out of the lists too.")
+    ] = True,
+    json: Annotated[Path | None, typer.Option(help="Write the figures here as JSON.")] = None,
+    per_user: Annotated[
+        Path | None, typer.Option(help="Write each user's figures here (.parquet, .csv, ...).")
+    ] = None,
+    project: ProjectOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Measure a trained model, beside popularity, by full ranking over all items."""
+    from extract.files import write_json
+    from extract.tables import write_table
+    from mmssl.evaluation.evaluate import evaluate
+    from mmssl.project import Project
+
+    chosen = model or Project.find(project).latest_run()
+    if chosen == "popularity" and data is None:
+        data = Project.find(project).data
+    result = evaluate(chosen, split, data, ks=k, mask_validation=mask_validation, device=device)
+    print("\n".join(result.lines()))
+    if json is not None:
+        write_json(json, result.as_json())
+    if per_user is not None:
+        write_table(result.per_user, per_user)
+
+
+@app.command()
+def recommend(
+    out: Annotated[Path, typer.Option(help="Where to: .parquet, .csv, .tsv or .jsonl.")],
+    model: Annotated[
+        Path | None, typer.Option(help="A run. Default: the project's latest run.")
+    ] = None,
+    users: Annotated[
+        str | None,
+        typer.Option(
+            help="Ids separated by commas, or a file of them (.txt, .csv, ...). Default: all."
+        ),
+    ] = None,
+    top_k: Annotated[int, typer.Option(help="Items a user.")] = 20,
+    include_seen: Annotated[
+        bool, typer.Option("--include-seen", help="Also recommend what a user already has seen.")
+    ] = False,
+    skip_unknown: Annotated[
+        bool, typer.Option("--skip-unknown", help="Leave out unknown users instead of stopping.")
+    ] = False,
+    project: ProjectOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Write the items that suit each user best, with the original ids."""
+    from mmssl.project import Project
+    from mmssl.recommend.recommender import Recommender
+    from mmssl.recommend.tables import read_user_ids
+
+    wanted = None if users is None else read_user_ids(users)
+    chosen = model or Project.find(project).latest_run()
+    report = Recommender.load(chosen, device).recommend_to(
+        out,
+        wanted,
+        top_k,
+        exclude_seen=not include_seen,
+        skip_unknown=skip_unknown,
+        progress=sys.stderr.isatty(),
+    )
+    print(f"model: {chosen}", *report.lines(), sep="\n")
+
+
+def main() -> None:
+    """The console script."""
+    run(app, sys.argv[1:] or ["--help"])
 
 
 if __name__ == "__main__":
