@@ -44,11 +44,11 @@ RATE = 16_000
 
 
 def catalogue(project: Path, items: int, seed: int) -> list[dict[str, str | None]]:
-    """Draw ``items`` items into ``project/media`` and return their records.
+    """Draw ``items`` items into ``project/media/drawn`` and return their records.
 
     Every twentieth item has no sound, as catalogues have it. Equal arguments give equal files.
     """
-    media = project / "media"
+    media = project / "media" / "drawn"
     media.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     kinds = [(shape, colour) for shape in SHAPES for colour in COLOURS]

@@ -91,7 +91,7 @@ def _catalogue(
         if request.items is not None:
             raise InputError("--items applies to the drawn sample: add --sample drawn")
         try:
-            folder = stamps.fetch(project / "media")
+            folder = stamps.fetch(project / "media" / "stamps")
         except stamps.StampsError as error:
             if request.sample == "stamps":
                 raise InputError(f"the Tux Paint stamps cannot be had: {error}") from None
