@@ -172,15 +172,25 @@ def evaluate(
     device: DeviceOption = "auto",
 ) -> None:
     """Measure a trained model, beside popularity, by full ranking over all items."""
-    from extract.files import write_json
-    from extract.tables import write_table
+    from extract.files import require_writable, write_json
+    from extract.tables import table_suffix, write_table
     from mmssl.evaluation.evaluate import evaluate
+    from mmssl.evaluation.metrics import DEFAULT_KS
     from mmssl.project import Project
+
+    # Reading the test split counts: what would stop us afterwards has to stop us before.
+    if per_user is not None:
+        table_suffix(per_user)
+    for path in (json, per_user):
+        if path is not None:
+            require_writable(path)
 
     chosen = model or Project.find(project).latest_run()
     if chosen == "popularity" and data is None:
         data = Project.find(project).data
-    result = evaluate(chosen, split, data, ks=k, mask_validation=mask_validation, device=device)
+    result = evaluate(
+        chosen, split, data, ks=k or DEFAULT_KS, mask_validation=mask_validation, device=device
+    )
     print("\n".join(result.lines()))
     if json is not None:
         write_json(json, result.as_json())

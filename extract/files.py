@@ -19,11 +19,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     A reader sees the old file or the whole new one, never a part. On an exception the temporary
     file is removed and ``path`` is untouched.
+
+    Raises:
+        InputError: no file can be made there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    os.close(handle)
-    temporary = Path(name)
+    temporary = _file_beside(path)
     try:
         yield temporary
         with temporary.open("rb") as written:
@@ -41,9 +41,16 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
     A folder already there is replaced, by two renames: a reader sees the old one, none, or the
     whole new one, never a mixture. On an exception ``folder`` is untouched.
+
+    Raises:
+        InputError: no folder can be made there.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".tmp"))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        made = tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".tmp")
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror})") from None
+    temporary = Path(made)
     replaced = temporary.with_suffix(".old")
     try:
         yield temporary
@@ -54,10 +61,36 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         temporary.chmod(0o777 & ~_umask())
         if folder.exists():
             folder.rename(replaced)
-        temporary.rename(folder)
+        try:
+            temporary.rename(folder)
+        except OSError:
+            if replaced.exists():
+                replaced.rename(folder)
+            raise
+        shutil.rmtree(replaced, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)
+
+
+def require_writable(path: Path) -> None:
+    """Find out before long work, or before work that counts, that its result can be written.
+
+    Raises:
+        InputError: no file can be made at ``path``.
+    """
+    _file_beside(path).unlink()
+
+
+def _file_beside(path: Path) -> Path:
+    if path.is_dir():
+        raise InputError(f"{path}: a folder stands where the file should be")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    os.close(handle)
+    return Path(name)
 
 
 def _umask() -> int:

@@ -9,6 +9,18 @@ from extract.errors import InputError
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
+def table_suffix(path: Path) -> str:
+    """The suffix that says what kind of table a path is, in lower case.
+
+    Raises:
+        InputError: it is none of ``TABLE_SUFFIXES``.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in TABLE_SUFFIXES:
+        raise InputError(f"{path}: unknown kind of table; use one of {', '.join(TABLE_SUFFIXES)}")
+    return suffix
+
+
 def read_table(path: Path, *, header: bool = True) -> pl.DataFrame:
     """Read a table by its suffix; CSV and TSV values stay text, so that an id ``007`` stays itself.
 
@@ -23,9 +35,7 @@ def read_table(path: Path, *, header: bool = True) -> pl.DataFrame:
     Raises:
         InputError: unknown suffix, missing file, or content that is not such a table.
     """
-    suffix = path.suffix.lower()
-    if suffix not in TABLE_SUFFIXES:
-        raise InputError(f"{path}: unknown kind of table; use one of {', '.join(TABLE_SUFFIXES)}")
+    suffix = table_suffix(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
@@ -57,9 +67,7 @@ def write_table(frame: pl.DataFrame, path: Path) -> None:
     """
     from extract.files import atomic_path
 
-    suffix = path.suffix.lower()
-    if suffix not in TABLE_SUFFIXES:
-        raise InputError(f"{path}: unknown kind of table; use one of {', '.join(TABLE_SUFFIXES)}")
+    suffix = table_suffix(path)
     with atomic_path(path) as temporary:
         if suffix == ".parquet":
             frame.write_parquet(temporary)

@@ -117,6 +117,22 @@ class EvaluationResult:
             "protocol": self.protocol,
         }
 
+    def lines(self) -> list[str]:
+        """The result as lines of text for people."""
+        facts = self.protocol
+        width = max(len(name) for name in self.metrics)
+        return [
+            f"{facts['model']} on {facts['data']}, {facts['split']} split: {self.users:,} users"
+            f" ({facts['users_left_out']:,} without an item in it left out),"
+            f" {' and '.join(facts['masked'])} masked",
+            f"{'':{width}}   model  popularity",
+            *(
+                f"{name:{width}}  {value:.4f}      {self.popularity[name]:.4f}"
+                for name, value in self.metrics.items()
+            ),
+            f"the test split of this dataset was read {facts['test_reads']} time(s) so far",
+        ]
+
 
 def evaluate(
     model: Path | str,

@@ -39,6 +39,22 @@ class RecommendationReport:
     unknown: tuple[str, ...]
     """Ids left out because the model does not know them."""
 
+    def lines(self) -> list[str]:
+        """The report as lines of text for people."""
+        lines = [f"{self.path}: {self.rows:,} recommendations for {self.users:,} users"]
+        if self.cold_users:
+            lines.append(
+                f"{self.cold_users:,} users have no training interaction: they get the most popular"
+                " items (column source: popularity)"
+            )
+        if self.short_lists:
+            lines.append(f"{self.short_lists:,} users have fewer candidates than asked for")
+        if self.unknown:
+            shown = ", ".join(f"'{id_}'" for id_ in self.unknown[:3])
+            more = ", ..." if self.unknown[3:] else ""
+            lines.append(f"{len(self.unknown):,} unknown users skipped: {shown}{more}")
+        return lines
+
 
 class _Block(NamedTuple):
     frame: pl.DataFrame

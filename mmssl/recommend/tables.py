@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from extract.errors import InputError
 from extract.files import atomic_path
-from extract.tables import TABLE_SUFFIXES, read_table
+from extract.tables import TABLE_SUFFIXES, read_table, table_suffix
 from mmssl.data.interactions import DEFAULT_NAMES
 
 SCHEMA = {
@@ -38,9 +38,7 @@ def open_writer(path: Path) -> Iterator[Callable[[pl.DataFrame], None]]:
     Raises:
         InputError: a suffix other than .parquet, .csv, .tsv, .jsonl, or an unwritable path.
     """
-    suffix = path.suffix.lower()
-    if suffix not in TABLE_SUFFIXES:
-        raise InputError(f"{path}: unknown kind of table; use one of {', '.join(TABLE_SUFFIXES)}")
+    suffix = table_suffix(path)
     try:
         with atomic_path(path) as temporary:
             if suffix == ".parquet":
