@@ -1,4 +1,4 @@
-"""Raw media to embeddings: ``extract.run`` fills a feature store, ``extract.FeatureStore.open`` reads it."""
+"""Raw media to embeddings: ``run`` fills a feature store, ``FeatureStore.open`` reads it."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,18 +6,27 @@ if TYPE_CHECKING:
     from extract.config import ExtractionConfig
     from extract.encoders.base import Encoder, Waveform
     from extract.errors import InputError
-    from extract.pipeline import run
+    from extract.extraction import ExtractionSummary, run
     from extract.store import FeatureStore
 
-__all__ = ["Encoder", "ExtractionConfig", "FeatureStore", "InputError", "Waveform", "run"]
+__all__ = [
+    "Encoder",
+    "ExtractionConfig",
+    "ExtractionSummary",
+    "FeatureStore",
+    "InputError",
+    "Waveform",
+    "run",
+]
 
 _HOMES = {
     "Encoder": "extract.encoders.base",
     "ExtractionConfig": "extract.config",
+    "ExtractionSummary": "extract.extraction",
     "FeatureStore": "extract.store",
     "InputError": "extract.errors",
     "Waveform": "extract.encoders.base",
-    "run": "extract.pipeline",
+    "run": "extract.extraction",
 }
 
 

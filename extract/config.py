@@ -1,0 +1,78 @@
+"""What an extraction is: one modality of one item table, through one encoder, into one store."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from extract.encoders.base import Modality
+from extract.errors import InputError, nearest
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class ExtractionConfig(BaseModel):
+    """Options of ``extract.run``; the command line's options bear the same names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    items: Path
+    """The item table (CSV, TSV, Parquet, JSONL), or a folder of files whose stems are the ids."""
+    modality: Modality
+    out: Path
+    """The folder of the feature store; made if absent."""
+    encoder: str | None = None
+    """Encoder URI; the modality's packaged encoder when left out."""
+    id_column: str | None = None
+    """Column of the ids; ``item_id``, ``id`` or ``item`` when left out."""
+    column: str | None = None
+    """Column of the paths or texts; the modality's usual names are tried when left out."""
+    text_template: str | None = None
+    """Texts from several columns, as ``{title}. {description}``; an empty cell gives nothing."""
+    media_roots: tuple[Path, ...] = ()
+    """Folders, besides the table's own, whose files may be read."""
+    max_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 600.0
+    """A longer sound is recorded as failed."""
+    batch_size: Count = 32
+    """Items that the encoder sees at once."""
+    workers: Count | None = None
+    """Threads that decode and preprocess; the number of processors when left out."""
+    device: str = "auto"
+    """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``."""
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    """Precision of the encoder; vectors are stored as float32."""
+    rows_per_part: Count = 1024
+    """Rows of the table that are finished, or after a kill lost, together."""
+    max_errors: Annotated[int, Field(ge=0)] | None = None
+    """End with TooManyErrors once more items than this have failed; never when left out."""
+    overwrite: bool = False
+    """Remove a store that stands at ``out`` and begin anew."""
+
+    @model_validator(mode="after")
+    def _one_source_of_text(self) -> Self:
+        if self.text_template is not None and self.modality != "text":
+            raise ValueError(f"a text template acts on the modality text, not on {self.modality}")
+        if self.text_template is not None and self.column is not None:
+            raise ValueError("give a column or a text template, not both")
+        return self
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> "ExtractionConfig":
+        """Validate plain values.
+
+        Raises:
+            InputError: an unknown option (with the nearest valid one) or a bad value, in one line.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            name = str(problem["loc"][0]) if problem["loc"] else ""
+            if problem["type"] == "extra_forbidden":
+                hint = nearest(name, list(cls.model_fields))
+                raise InputError(f"unknown extraction option '{name}'{hint}") from None
+            message = problem["msg"].removeprefix("Value error, ")
+            if name:
+                message = f"{name.replace('_', '-')} {problem['input']!r}: {message}"
+            raise InputError(message) from None

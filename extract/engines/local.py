@@ -1,0 +1,92 @@
+"""The local engine: one process works through the parts of a store that are not whole yet."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from extract.catalog import Catalog, Item
+from extract.config import ExtractionConfig
+from extract.encoders.base import Encoder
+from extract.errors import TooManyErrors
+from extract.media.reading import Reader
+from extract.pipeline import Faults, encode_part
+from extract.preparation import TASK_ROWS, Preparation, Prepared, prepare
+from extract.store import FeatureStore
+
+
+def run_parts(
+    parts: Sequence[int],
+    *,
+    store: FeatureStore,
+    catalog: Catalog,
+    encoder: Encoder,
+    config: ExtractionConfig,
+    workers: int,
+    advance: Callable[[int], None],
+) -> None:
+    """Encode parts one after another and write each as soon as it is finished.
+
+    Decoding runs ahead over the end of a part, batches do not.
+
+    Args:
+        parts: numbers of the parts to make; all others must be whole.
+        store: where they are written.
+        catalog: the items, as many as the store's manifest says.
+        encoder: already on its device.
+        config: batch size, media roots, longest sound and ``max_errors``.
+        workers: threads that decode and preprocess.
+        advance: called with the number of rows just finished.
+
+    Raises:
+        TooManyErrors: more items failed than ``config.max_errors``, those of whole parts included.
+        InputError: the encoder is broken, or the store cannot be written.
+    """
+    whole = sorted(set(range(store.part_count)) - set(parts))
+    failed, encoded = 0, False
+    for part in whole:
+        statuses = store.part_statuses(part)["status"]
+        failed += statuses.eq("failed").to_list().count(True)
+        encoded = encoded or "ok" in statuses
+
+    def finished(prepared: Prepared) -> None:
+        nonlocal failed
+        advance(1)
+        if prepared.status == "failed":
+            failed += 1
+            if config.max_errors is not None and failed > config.max_errors:
+                raise TooManyErrors(
+                    f"more than {config.max_errors} items failed, the last was"
+                    f" {prepared.id!r}: {prepared.reason}; finished parts are kept in {store.path}"
+                )
+
+    def items() -> Iterator[Item]:
+        for part in parts:
+            rows = store.part_rows(part)
+            yield from catalog.items(rows.start, rows.stop)
+
+    reader = Reader(
+        modality=config.modality,
+        base=catalog.base,
+        roots=[root.resolve() for root in (catalog.base, *config.media_roots)],
+        max_seconds=config.max_seconds,
+    )
+    faults = Faults(encoded=encoded)
+    preparation = Preparation(
+        items(),
+        lambda item: prepare(item, reader, encoder),
+        workers=workers,
+        task_rows=TASK_ROWS[config.modality],
+        ahead=2 * config.batch_size,
+    )
+    with preparation as stream:
+        for part in parts:
+            content = encode_part(
+                stream,
+                len(store.part_rows(part)),
+                encoder,
+                batch_size=config.batch_size,
+                faults=faults,
+                finished=finished,
+            )
+            if part == parts[-1]:
+                # A table of few items: all there are have been tried.
+                faults.check(at_least=1)
+            store.write_part(part, content)

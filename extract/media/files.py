@@ -1,0 +1,63 @@
+"""Opening what a table points at: only regular files, only inside the folders the user named."""
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+
+
+class MediaError(Exception):
+    """One medium cannot be used; the message is the reason that its row in the store will bear."""
+
+
+def resolve_inside(path: str, base: Path, roots: Sequence[Path]) -> Path:
+    """The real path of a table's entry, refused where it leaves every media root.
+
+    Args:
+        path: as the table gives it; a relative path belongs to ``base``.
+        base: the table's folder.
+        roots: real paths (no symlink in them) of the folders that may be read.
+
+    Returns:
+        The path with every symlink and ``..`` resolved. Nothing has been opened.
+
+    Raises:
+        MediaError: the path lies outside all roots, or cannot be a path at all.
+    """
+    try:
+        # realpath, because Path.resolve raises on a loop of symlinks before Python 3.13.
+        real = Path(os.path.realpath(base / path))
+    except (OSError, ValueError):
+        raise MediaError("not a usable path") from None
+    if not any(real.is_relative_to(root) for root in roots):
+        raise MediaError("outside the media roots")
+    return real
+
+
+@contextmanager
+def open_regular(path: Path) -> Iterator[BufferedReader]:
+    """Open a regular file for reading; a folder, FIFO, socket or device is refused, never opened.
+
+    Raises:
+        MediaError: missing, not a regular file, not permitted, empty, or the device fails.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise MediaError("not a regular file")
+        # Should the file become a FIFO after the check, O_NONBLOCK keeps open() from waiting.
+        handle = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
+    except (FileNotFoundError, NotADirectoryError):
+        raise MediaError("file not found") from None
+    except PermissionError:
+        raise MediaError("no permission to read the file") from None
+    except OSError as error:
+        raise MediaError(f"unreadable file ({error.strerror})") from None
+    with handle:
+        opened = os.fstat(handle.fileno())
+        if not stat.S_ISREG(opened.st_mode):
+            raise MediaError("not a regular file")
+        if opened.st_size == 0:
+            raise MediaError("empty file")
+        yield handle

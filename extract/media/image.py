@@ -1,0 +1,72 @@
+"""Pictures: one file to one RGB picture as a person would see it on a white page."""
+
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from extract.media.files import MediaError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+
+MAX_PIXELS = 89_478_485
+"""Width x height above which a picture is refused before decoding: 256 MiB as RGB."""
+
+# Only formats that Pillow decodes itself: its EPS reader, for one, starts Ghostscript.
+_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "AVIF")
+
+
+def decode_image(handle: BinaryIO) -> Image.Image:
+    """Decode the first frame of a picture, turned upright by its EXIF, as RGB.
+
+    Transparency is laid on white; CMYK, palette, grey and 16-bit pictures become 8-bit RGB.
+
+    Raises:
+        MediaError: not a picture, truncated, damaged, or larger than ``MAX_PIXELS``.
+    """
+    try:
+        with Image.open(handle, formats=_FORMATS) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise MediaError(_too_large(f"{picture.width} x {picture.height}"))
+            picture.load()
+            return _as_rgb(_upright(picture))
+    except MediaError:
+        raise
+    except UnidentifiedImageError:
+        raise MediaError("not a picture of a known format") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise MediaError(_too_large("more")) from None
+    # Hostile or damaged bytes make decoders raise nearly anything (struct.error, SyntaxError...);
+    # whatever it is, it is this picture's fault and must not end the run.
+    except Exception as error:
+        raise MediaError(f"damaged picture ({_one_line(error)})") from None
+
+
+def _too_large(size: str) -> str:
+    return f"picture too large ({size} pixels, at most {MAX_PIXELS})"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception:
+        # The pixels decoded; an EXIF block that does not parse says nothing about orientation.
+        return picture
+
+
+def _as_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode == "F":
+        raise MediaError("floating-point pixels have no known range")
+    if picture.mode == "I" or picture.mode.startswith("I;16"):
+        # convert("RGB") would clip at 255 and make nearly every pixel white.
+        grey = np.asarray(picture).astype(np.float64) / 257
+        return Image.fromarray(np.clip(np.rint(grey), 0, 255).astype(np.uint8)).convert("RGB")
+    if picture.has_transparency_data:
+        rgba = picture.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return picture.convert("RGB")
