@@ -135,7 +135,7 @@ class Dataset:
         if not path.exists():
             return 0
         count = 0
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(path.read_bytes().splitlines(), start=1):
             try:
                 count += json.loads(line)["test"] == self._test_digest
             except (ValueError, KeyError, TypeError):

@@ -50,7 +50,7 @@ def read_features(path: Path, feature_ids: Path | None = None) -> SourceFeatures
 
     Raises:
         InputError: the path is neither; the array is broken, not a matrix of real numbers, or has
-            another number of rows than there are ids; the store is incomplete.
+            another number of rows than there are ids; the store is incomplete or damaged.
     """
     if path.is_dir():
         if feature_ids is not None:
@@ -70,33 +70,26 @@ def read_features(path: Path, feature_ids: Path | None = None) -> SourceFeatures
             )
     # Cast first: float16 sums overflow, and a float64 beyond float32's range becomes infinite here.
     with np.errstate(over="ignore"):
-        vectors = array.astype(np.float32)
-    present = np.asarray(np.isfinite(vectors).all(axis=1), dtype=np.bool_)
-    return _source(ids, vectors, present, None, digest)
+        vectors = array.astype(np.float32, copy=False)
+    return _source(ids, vectors, None, digest)
 
 
 def _source(
-    ids: list[str],
-    vectors: npt.NDArray[np.float32],
-    present: npt.NDArray[np.bool_],
-    encoder: str | None,
-    digest: str,
+    ids: list[str], vectors: npt.NDArray[np.float32], encoder: str | None, digest: str
 ) -> SourceFeatures:
-    return SourceFeatures(
-        ids, np.where(present[:, None], vectors, np.float32(0)), present, encoder, digest
-    )
+    """A row with a NaN or an infinite value, as a store has where a medium failed, is absent."""
+    present = np.asarray(np.isfinite(vectors).all(axis=1), dtype=np.bool_)
+    vectors[~present] = 0
+    return SourceFeatures(ids, vectors, present, encoder, digest)
 
 
 def _read_store(path: Path) -> SourceFeatures:
-    # Imported here: the store is extraction's, and a ready .npy does without it.
+    # Imported here: a ready .npy does without it.
     from extract.store import FeatureStore
 
     store = FeatureStore.open(path)
-    if not store.is_complete:
-        raise InputError(f"{path}: the extraction is not finished; run it again to complete it")
     loaded = store.load()
-    vectors = np.asarray(loaded.vectors, dtype=np.float32)
-    return _source(loaded.ids, vectors, loaded.present, store.manifest.encoder, store.digest())
+    return _source(loaded.ids, loaded.vectors, store.manifest.encoder, store.digest())
 
 
 def _load_matrix(path: Path) -> npt.NDArray[np.generic]:

@@ -171,11 +171,11 @@ def _checked(path: Path, frame: pl.DataFrame, invalid_rows: InvalidRows) -> Inte
         frame = frame.with_columns(ids.alias(role))
         reasons[f"empty {role} id"] = ids.is_null()
     if "rating" in frame.columns:
-        ratings = frame["rating"].cast(pl.Float64, strict=False)
+        ratings = _numbers(path, frame["rating"]).cast(pl.Float64, strict=False)
         frame = frame.with_columns(ratings.alias("rating"))
         reasons["rating that is not a finite number"] = ~ratings.is_finite().fill_null(False)
     if "timestamp" in frame.columns:
-        times = _times(frame["timestamp"])
+        times = _times(path, frame["timestamp"])
         frame = frame.with_columns(times.alias("timestamp"))
         reasons[
             "timestamp that is neither a finite number nor an ISO 8601 date"
@@ -221,7 +221,7 @@ def _ids(path: Path, values: pl.Series) -> pl.Series:
                     f"{path}: column '{values.name}' holds numbers with a fraction, not ids"
                 )
         values = values.fill_nan(None).cast(pl.Int64)
-    if not (values.dtype.is_integer() or values.dtype in (pl.String, pl.Categorical)):
+    if not (values.dtype.is_integer() or values.dtype in (pl.String, pl.Categorical, pl.Null)):
         raise InputError(
             f"{path}: column '{values.name}' holds {values.dtype}, but ids are text or integers"
         )
@@ -229,10 +229,18 @@ def _ids(path: Path, values: pl.Series) -> pl.Series:
     return pl.select(pl.when(text.str.strip_chars() != "").then(text)).to_series()
 
 
-def _times(values: pl.Series) -> pl.Series:
+def _numbers(path: Path, values: pl.Series) -> pl.Series:
+    """The column itself, if its type can hold numbers."""
+    if not (values.dtype.is_numeric() or values.dtype in (pl.String, pl.Null)):
+        raise InputError(f"{path}: column '{values.name}' holds {values.dtype}, not numbers")
+    return values
+
+
+def _times(path: Path, values: pl.Series) -> pl.Series:
     """Times as int64, else float64; dates as microseconds since 1970; null where unreadable."""
     if values.dtype == pl.Date or isinstance(values.dtype, pl.Datetime):
         return values.cast(pl.Datetime("us")).cast(pl.Int64)
+    values = _numbers(path, values)
     if values.dtype.is_integer():
         return values.cast(pl.Int64, strict=False)
     if values.dtype != pl.String:

@@ -11,7 +11,7 @@ from extract.errors import InputError
 from extract.files import read_json
 from mmssl.data.filters import Removed
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 MANIFEST = "manifest.json"
 
 
@@ -50,7 +50,8 @@ class Counts(_Part):
 class Manifest(_Part):
     """The manifest; ``files`` maps each file's path within the dataset to its SHA-256."""
 
-    schema_version: Literal[1] = 1
+    format: Literal["mmssl-dataset"] = "mmssl-dataset"
+    schema_version: Literal[1] = SCHEMA_VERSION
     digest: str
     counts: Counts
     modalities: dict[str, ModalityEntry]
@@ -65,6 +66,19 @@ def content_digest(files: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
+def is_dataset(folder: Path) -> bool:
+    """Whether the folder says that it is a dataset, of whatever version.
+
+    Raises:
+        InputError: its manifest is not readable as JSON.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        return False
+    content = read_json(path)
+    return isinstance(content, dict) and content.get("format") == "mmssl-dataset"
+
+
 def read_manifest(folder: Path) -> Manifest:
     """Read the manifest of a dataset folder.
 
@@ -72,16 +86,13 @@ def read_manifest(folder: Path) -> Manifest:
         InputError: the folder is not a dataset, or its manifest is of another version or broken.
     """
     path = folder / MANIFEST
-    if not path.is_file():
-        raise InputError(f"{folder}: not a dataset (no {MANIFEST}); make one with `prepare`")
+    if not is_dataset(folder):
+        raise InputError(f"{folder}: not a dataset; make one with `prepare`")
     content = read_json(path)
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if not isinstance(content, dict) or "digest" not in content or "files" not in content:
-        raise InputError(f"{path}: not the manifest of a dataset")
-    if version != SCHEMA_VERSION:
+    if content.get("schema_version") != SCHEMA_VERSION:
         raise InputError(
-            f"{path}: schema version {version}, but this version reads {SCHEMA_VERSION}; run"
-            " `prepare` again"
+            f"{path}: schema version {content.get('schema_version')}, but this version reads"
+            f" {SCHEMA_VERSION}; run `prepare` again"
         )
     try:
         manifest = Manifest.model_validate(content)

@@ -7,10 +7,8 @@ from typing import cast
 import numpy as np
 import polars as pl
 
-from extract.catalog import ID_COLUMNS
 from extract.errors import InputError
 from extract.files import sha256_file
-from extract.tables import read_table
 from mmssl.data.dataset import Interactions
 from mmssl.data.features import SourceFeatures, read_features
 from mmssl.data.filters import Removed, drop_duplicates, k_core, keep_rated
@@ -110,6 +108,7 @@ def prepare(config: PrepareConfig) -> PrepareReport:
     user_ids = IdMap(ordered_ids(u for frame in frames.values() for u in frame["user"]), "user")
     item_ids = IdMap(ordered_ids((known | interacted) - left_by_core), "item")
     splits = _splits(frames, user_ids, item_ids, config)
+    warnings += [f"the {part} split is empty" for part in PARTS if not len(splits[part])]
     for modality, source in features.items():
         warnings += _feature_warnings(modality, config.features[modality], source, interacted)
 
@@ -224,11 +223,10 @@ def _splits(
 
 
 def _listed_items(path: Path) -> set[str]:
-    table = read_table(path)
-    column = next((name for name in ID_COLUMNS if name in table.columns), None)
-    if column is None:
-        raise InputError(f"{path}: no column of item ids ({', '.join(ID_COLUMNS)})")
-    return set(table[column].cast(pl.String).drop_nulls())
+    # Imported here: extraction's catalogue loads torch, which a run without --items does not need.
+    from extract.catalog import read_item_ids
+
+    return set(read_item_ids(path))
 
 
 def _feature_warnings(

@@ -13,19 +13,32 @@ from extract.errors import InputError
 from extract.files import atomic_folder, sha256_file, write_json
 from mmssl.data.dataset import TEST_READS, Dataset, Interactions
 from mmssl.data.ids import IdMap
-from mmssl.data.manifest import MANIFEST, Manifest
+from mmssl.data.manifest import MANIFEST, Manifest, is_dataset
+
+OWN_NAMES = {
+    *(f"{name}.parquet" for name in ("users", "items", "train", "val", "test")),
+    *("features", MANIFEST, TEST_READS),
+}
 
 
 def refuse_foreign_folder(out: Path) -> None:
-    """Refuse to write over what is not a dataset.
+    """Refuse to write over what is not a dataset, or over more than a dataset.
 
     Raises:
-        InputError: ``out`` is a file, or a folder that holds something else than a dataset.
+        InputError: ``out`` is a file, or a folder that holds something else.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: a file, not a folder for a dataset")
-    if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    if not is_dataset(out):
         raise InputError(f"{out}: not empty and not a dataset; name another folder with --out")
+    foreign = sorted(path.name for path in out.iterdir() if path.name not in OWN_NAMES)
+    if foreign:
+        raise InputError(
+            f"{out}: holds '{foreign[0]}', which is not part of a dataset; move it away or name"
+            " another folder with --out"
+        )
 
 
 def write_files(
@@ -83,7 +96,7 @@ def write_dataset(
         with atomic_folder(out) as new:
             manifest = fill(new)
             write_json(new / MANIFEST, manifest.model_dump(mode="json"))
-            if (out / MANIFEST).is_file():
+            if is_dataset(out):
                 differs = _difference(out, manifest)
                 if differs is None:
                     raise _Unchanged
@@ -115,4 +128,5 @@ def _difference(out: Path, manifest: Manifest) -> str | None:
 def _origin(manifest: Manifest) -> dict[str, Any]:
     """Settings and source digests; not the paths, which may be written in many ways."""
     sources = {f"source '{name}'": source.sha256 for name, source in manifest.sources.items()}
-    return manifest.settings | sources
+    stores = {f"features '{name}'": it.source.sha256 for name, it in manifest.modalities.items()}
+    return manifest.settings | sources | stores
