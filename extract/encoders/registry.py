@@ -1,0 +1,205 @@
+"""The registry: from an encoder's URI to the encoder, and what there is to choose from."""
+
+import fnmatch
+import importlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
+
+import torch
+
+from extract.encoders.base import Encoder, Modality
+from extract.encoders.custom import construct, import_class
+from extract.encoders.packaged import PACKAGES
+from extract.encoders.uri import EncoderURI, loading, parse_uri
+from extract.errors import nearest
+
+ENTRY_POINT_GROUP = "mmssl.encoders"
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A library: our module for it, and what its encoders take (None: ask the module)."""
+
+    module: str
+    modalities: tuple[Modality, ...] | None
+    install: str
+
+
+@dataclass(frozen=True)
+class EncoderInfo:
+    """A line of the list: a URI that can be typed, and what it stands for."""
+
+    uri: str
+    modalities: tuple[Modality, ...]
+    about: str
+
+
+_INSTALLED = "comes with mmssl-toolkit"
+SCHEMES: dict[str, Scheme] = {
+    "packaged": Scheme("packaged", None, "pip install 'mmssl-toolkit[packaged]'"),
+    "torchvision": Scheme("torchvision", ("image",), _INSTALLED),
+    "timm": Scheme("timm", ("image",), "pip install 'mmssl-toolkit[timm]'"),
+    "hf": Scheme("transformers", None, _INSTALLED),
+    "st": Scheme("sentence_transformers", ("text",), _INSTALLED),
+    "torchaudio": Scheme("torchaudio", ("audio",), _INSTALLED),
+    "melstats": Scheme("melstats", ("audio",), _INSTALLED),
+}
+
+_DEFAULTS: dict[Modality, str] = {
+    "image": "packaged:efficientnet-lite0",
+    "text": "packaged:minilm",
+    "audio": "packaged:whisper-tiny-en",
+}
+
+# Models of the hubs that are good to begin with; any other name works as well.
+_HUB_EXAMPLES = (
+    EncoderInfo("timm:vit_small_patch14_dinov2.lvd142m", ("image",), "DINOv2 small"),
+    EncoderInfo("timm:convnext_tiny.fb_in22k", ("image",), "ConvNeXt tiny, ImageNet-22k"),
+    EncoderInfo("hf:openai/clip-vit-base-patch32", ("image", "text"), "CLIP, one space"),
+    EncoderInfo("hf:google/siglip-base-patch16-224", ("image", "text"), "SigLIP, one space"),
+    EncoderInfo("hf:facebook/dinov2-small", ("image",), "DINOv2 small"),
+    EncoderInfo("hf:google-bert/bert-base-uncased", ("text",), "BERT, mean of its tokens"),
+    EncoderInfo("hf:laion/clap-htsat-unfused", ("text", "audio"), "CLAP, one space"),
+    EncoderInfo("hf:openai/whisper-base", ("audio",), "Whisper's encoder, many languages"),
+    EncoderInfo("hf:facebook/wav2vec2-base", ("audio",), "wav2vec 2.0"),
+    EncoderInfo("hf:MIT/ast-finetuned-audioset-10-10-0.4593", ("audio",), "AST, AudioSet"),
+    EncoderInfo("st:sentence-transformers/all-MiniLM-L6-v2", ("text",), "MiniLM, English"),
+    EncoderInfo("st:intfloat/multilingual-e5-small", ("text",), "E5, many languages"),
+)
+
+
+def default_encoder(modality: Modality) -> str:
+    """The URI of the packaged encoder of a modality: it needs no model hub."""
+    return _DEFAULTS[modality]
+
+
+def load_encoder(
+    uri: str,
+    modality: Modality,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    trusted: bool = True,
+) -> Encoder:
+    """Load the encoder that a URI names, on a device.
+
+    Args:
+        uri: ``scheme:name[@revision][?key=value&...]``, ``plugin:NAME`` for an entry point of the
+            group ``mmssl.encoders``, or ``package.module:Class`` (the working folder is looked in).
+        modality: what it is to encode.
+        device: where its weights go.
+        dtype: floating dtype of its weights and of what it computes.
+        trusted: whether a person typed the URI. One that was read from a file (a model folder)
+            never makes us import code that the file names: only built-in and entry-point encoders
+            load, and no author's code from a hub.
+
+    Returns:
+        An encoder whose ``modalities`` hold ``modality``.
+
+    Raises:
+        InputError: unknown scheme, name or option; a library or package that is not installed; a
+            model that cannot be loaded; an encoder that does not take this modality.
+    """
+    parsed = parse_uri(uri)
+    if not trusted and parsed.options.get("trust_remote_code") == "true":
+        parsed.refuse("it would run its author's code: name the encoder yourself to allow that")
+    encoder = _load(parsed, modality, trusted)
+    if modality not in encoder.modalities:
+        parsed.refuse(f"it encodes {' and '.join(encoder.modalities)}, not {modality}")
+    return encoder.to(device, dtype)
+
+
+def encoder_modalities(uri: str) -> tuple[Modality, ...]:
+    """What the encoder that a URI names can encode, as far as possible without loading it.
+
+    Raises:
+        InputError: as ``load_encoder``.
+    """
+    parsed = parse_uri(uri)
+    if parsed.scheme == "plugin":
+        return _plugin_class(parsed).modalities
+    if parsed.scheme not in SCHEMES:
+        return import_class(parsed, list(SCHEMES)).modalities
+    fixed = SCHEMES[parsed.scheme].modalities
+    if fixed is not None:
+        return fixed
+    asked: Callable[[EncoderURI], tuple[Modality, ...]] = _module(parsed.scheme).modalities
+    return asked(parsed)
+
+
+def list_encoders(modality: Modality | None = None, pattern: str = "*") -> list[EncoderInfo]:
+    """Encoders to choose from: packaged, built in, plug-ins, and examples of the hubs.
+
+    Args:
+        modality: only those that encode it.
+        pattern: only those whose URI holds this text, or matches it where it has ``*`` or ``?``.
+
+    Returns:
+        In the order: packaged, plug-ins, melstats, torchvision, torchaudio, hubs.
+    """
+    glob = pattern if any(mark in pattern for mark in "*?[") else f"*{pattern}*"
+    return [
+        info
+        for info in _all_encoders()
+        if (modality is None or modality in info.modalities) and fnmatch.fnmatch(info.uri, glob)
+    ]
+
+
+def install_hint(uri: str) -> str:
+    """What to install for an encoder."""
+    scheme = SCHEMES.get(parse_uri(uri).scheme)
+    return scheme.install if scheme else "your own class"
+
+
+def _all_encoders() -> Iterable[EncoderInfo]:
+    for name, package in PACKAGES.items():
+        yield EncoderInfo(f"packaged:{name}", (package.modality,), package.about)
+    for point in _plugins():
+        cls = _plugin_class(EncoderURI("plugin", point.name))
+        summary = (cls.__doc__ or "").strip().partition("\n")[0]
+        yield EncoderInfo(f"plugin:{point.name}", cls.modalities, summary or point.value)
+    yield EncoderInfo("melstats:64", ("audio",), "mean and deviation of 64 log-mel bands")
+    for name in _module("torchvision").names():
+        yield EncoderInfo(f"torchvision:{name}", ("image",), "downloads ImageNet weights")
+    for name in _module("torchaudio").bundles():
+        yield EncoderInfo(f"torchaudio:{name}", ("audio",), "downloads speech weights")
+    yield from _HUB_EXAMPLES
+
+
+def _load(uri: EncoderURI, modality: Modality, trusted: bool) -> Encoder:
+    if uri.scheme == "plugin":
+        return construct(_plugin_class(uri), uri)
+    if uri.scheme in SCHEMES:
+        fixed = SCHEMES[uri.scheme].modalities
+        load: Callable[..., Encoder] = _module(uri.scheme).load
+        if fixed is None:
+            return load(uri, modality)
+        if modality not in fixed:
+            uri.refuse(f"it encodes {' and '.join(fixed)}, not {modality}")
+        return load(uri)
+    if not trusted:
+        uri.refuse("a class is imported only when a person names it: name the encoder yourself")
+    return construct(import_class(uri, [*SCHEMES, "plugin"]), uri)
+
+
+def _module(scheme: str) -> ModuleType:
+    # Each library is imported when one of its encoders is wanted, not before.
+    return importlib.import_module(f"extract.encoders.{SCHEMES[scheme].module}")
+
+
+def _plugins() -> list[EntryPoint]:
+    return sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name)
+
+
+def _plugin_class(uri: EncoderURI) -> type[Encoder]:
+    plugins = {point.name: point for point in _plugins()}
+    if uri.name not in plugins:
+        none = " (none is installed)" if not plugins else nearest(uri.name, list(plugins))
+        uri.refuse(f"no installed package offers such a plug-in{none}")
+    with loading(uri):
+        cls = plugins[uri.name].load()
+    if not (isinstance(cls, type) and issubclass(cls, Encoder)):
+        uri.refuse(f"{plugins[uri.name].value} is not a subclass of extract.Encoder")
+    return cls

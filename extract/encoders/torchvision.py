@@ -1,0 +1,179 @@
+"""torchvision's classification networks as image encoders: the features before the last layer.
+
+``torchvision:resnet50`` downloads the default weights; ``?weights=IMAGENET1K_V1`` others;
+``?weights=FILE`` reads a state dict and downloads nothing; ``?weights=random&seed=0`` is a control.
+``?layer=layer3`` takes an inner node instead (``pooling=mean|max``, for tokens also ``cls``).
+"""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import torch
+
+from extract.encoders.uri import EncoderURI, loading
+from extract.encoders.vision import VisionEncoder
+from extract.encoders.weights import (
+    load_strictly,
+    read_state_dict,
+    seeded,
+    state_digest,
+    weights_file,
+)
+from extract.errors import nearest
+from extract.pooling import pool
+
+# Two networks rescale their input inside when they are built for the published weights.
+_BUILD_OPTIONS: dict[str, dict[str, bool]] = {
+    "googlenet": {"transform_input": True, "init_weights": False},
+    "inception_v3": {"transform_input": True, "init_weights": False},
+}
+
+
+def names() -> list[str]:
+    """Every network of torchvision that gives embeddings: its classification models."""
+    import torchvision
+
+    listed: list[str] = torchvision.models.list_models(module=torchvision.models)
+    return listed
+
+
+def load(uri: EncoderURI) -> VisionEncoder:
+    """Build the network that a ``torchvision:`` URI names.
+
+    Raises:
+        InputError: unknown name, option, weights or layer; a file that does not fit; no network.
+    """
+    from torchvision import models
+
+    uri.expect("weights", "sha256", "transforms", "layer", "pooling", "seed")
+    known = names()
+    if uri.name not in known:
+        uri.refuse(f"torchvision has no such network{nearest(uri.name, known)}")
+    entries = models.get_model_weights(uri.name)
+    file = weights_file(uri)
+    asked = uri.options.get("weights", "DEFAULT")
+    if file is not None or asked == "random":
+        options = _BUILD_OPTIONS.get(uri.name, {}) if file is not None else {}
+        model = seeded(uri, lambda: models.get_model(uri.name, weights=None, **options))
+        head = cut_head(model, uri)
+        if file is not None:
+            state = read_state_dict(file, uri)
+            state = {k: v for k, v in state.items() if not k.startswith(f"{head}.")}
+            load_strictly(model, state, file, uri)
+        entry = _transforms_entry(uri, entries, file)
+    else:
+        entry = _entry(uri, entries, "weights", asked)
+        with loading(uri):
+            model = models.get_model(uri.name, weights=entry)
+        cut_head(model, uri)
+    digest = state_digest(model)
+    layer = uri.options.get("layer")
+    if layer is not None:
+        model = InnerLayer(model, layer, uri)
+    elif "pooling" in uri.options:
+        uri.refuse("option pooling= needs layer=: the network pools its last features itself")
+    transform = entry.transforms()
+    fingerprint = {
+        "library": "torchvision",
+        "name": uri.name,
+        "weights": digest,
+        "layer": layer,
+        "pooling": uri.options.get("pooling"),
+        "preprocessing": " ".join(repr(transform).split()),
+    }
+    place = f"/{layer}/{uri.options.get('pooling', 'default')}" if layer else ""
+    space = f"torchvision:{uri.name}{place}#{digest[:12]}"
+    return VisionEncoder(model, transform, space=space, fingerprint=fingerprint)
+
+
+def _entry(uri: EncoderURI, entries: Any, option: str, asked: str) -> Any:
+    valid = [entry.name for entry in entries]
+    if asked == "DEFAULT":
+        return entries.DEFAULT
+    if asked not in valid:
+        others = ["DEFAULT", *valid] + (
+            ["random", "FILE.safetensors"] if option == "weights" else []
+        )
+        uri.refuse(f"option {option}={asked} is unknown{nearest(asked, others)}")
+    return entries[asked]
+
+
+def _transforms_entry(uri: EncoderURI, entries: Any, file: Path | None) -> Any:
+    """The published weights whose transforms fit a file: asked for, of its name, or default."""
+    if "transforms" in uri.options:
+        return _entry(uri, entries, "transforms", uri.options["transforms"])
+    for entry in entries:
+        if file is not None and Path(urlsplit(entry.url).path).stem == file.stem:
+            return entry
+    return entries.DEFAULT
+
+
+def cut_head(model: torch.nn.Module, uri: EncoderURI) -> str:
+    """Replace the layer that gives the classes by the identity; returns its name.
+
+    It is the last linear layer, or the last convolution where there is none (SqueezeNet).
+    """
+    last = ""
+    for kind in (torch.nn.Linear, torch.nn.Conv2d):
+        found = [name for name, module in model.named_modules() if isinstance(module, kind)]
+        if found:
+            last = found[-1]
+            break
+    if not last:
+        uri.refuse("this network has no classification layer to take off")
+    parent, _, child = last.rpartition(".")
+    setattr(model.get_submodule(parent), child, torch.nn.Identity())
+    return last
+
+
+class InnerLayer(torch.nn.Module):
+    """A node of the network, pooled over space or tokens: (n, 3, h, w) to (n, dim)."""
+
+    def __init__(self, model: torch.nn.Module, layer: str, uri: EncoderURI) -> None:
+        """Cut the network at a node.
+
+        Raises:
+            InputError: there is no such node, or its output cannot be pooled as asked.
+        """
+        super().__init__()
+        from torchvision.models.feature_extraction import (
+            create_feature_extractor,
+            get_graph_node_names,
+        )
+
+        with loading(uri):
+            nodes = get_graph_node_names(model)[1]
+        # A module's name stands for its last node, as create_feature_extractor reads it.
+        if not any(node == layer or node.startswith(f"{layer}.") for node in nodes):
+            uri.refuse(f"the network has no layer '{layer}'{nearest(layer, nodes[-40:])}")
+        with loading(uri):
+            self.body = create_feature_extractor(model, [layer])
+        self.layer = layer
+        # Swin computes with channels last until it permutes them for its head.
+        self.channels_last = hasattr(model, "permute") and layer.split(".")[0] in (
+            "features",
+            "norm",
+        )
+        self.pooling = uri.choice("pooling", ("mean", "max", "cls"))
+        with torch.inference_mode():
+            shape = self.body.eval()(torch.zeros(1, 3, 224, 224))[layer].shape
+        if len(shape) not in (2, 3, 4):
+            uri.refuse(f"the output of layer '{layer}' has shape {tuple(shape)}: not to be pooled")
+        if self.pooling == "cls" and len(shape) != 3:
+            uri.refuse(f"pooling=cls needs a layer of tokens; '{layer}' gives {tuple(shape)}")
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Run up to the node and pool what it gives."""
+        out: torch.Tensor = self.body(pixels)[self.layer]
+        if out.ndim == 2:
+            return out
+        how = self.pooling or ("cls" if out.ndim == 3 else "mean")
+        tokens = out if out.ndim == 3 else _flat(out, self.channels_last)
+        mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        return pool(tokens, mask, how)  # type: ignore[arg-type]
+
+
+def _flat(maps: torch.Tensor, channels_last: bool) -> torch.Tensor:
+    """Feature maps to (n, positions, channels)."""
+    return maps.flatten(1, 2) if channels_last else maps.flatten(2).transpose(1, 2)

@@ -1,0 +1,145 @@
+"""Encoder URIs: ``scheme:name[@revision][?key=value&...]``, parsed and checked."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NoReturn
+from urllib.parse import quote, unquote
+
+from extract.errors import InputError, nearest
+
+_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+@dataclass(frozen=True)
+class EncoderURI:
+    """A parsed URI; ``options`` holds what stands behind ``?``, as text."""
+
+    scheme: str
+    name: str
+    revision: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        revision = f"@{quote(self.revision, safe='/')}" if self.revision else ""
+        pairs = (f"{quote(k)}={quote(v, safe='/:,')}" for k, v in self.options.items())
+        query = "&".join(pairs)
+        name = quote(self.name, safe="/:\\")
+        return f"{self.scheme}:{name}{revision}{'?' + query if query else ''}"
+
+    def refuse(self, problem: str) -> NoReturn:
+        """Raise an InputError that names this URI."""
+        raise InputError(f"encoder {self}: {problem}")
+
+    def expect(self, *options: str, revision: bool = False) -> None:
+        """Refuse every option but these, and a revision unless the scheme has them.
+
+        Raises:
+            InputError: names the unknown option and the nearest valid one.
+        """
+        for key in self.options:
+            if not options:
+                self.refuse(f"{self.scheme}: encoders take no options, so not '{key}'")
+            if key not in options:
+                self.refuse(f"unknown option '{key}'{nearest(key, options)}")
+        if self.revision is not None and not revision:
+            self.refuse(
+                f"{self.scheme}: encoders have no revisions; leave '@{self.revision}' out"
+                " (an '@' that belongs to the name is written %40)"
+            )
+
+    def integer(self, key: str) -> int | None:
+        """The option as a whole number; None where it is absent.
+
+        Raises:
+            InputError: it is not one.
+        """
+        text = self.options.get(key)
+        if text is None:
+            return None
+        if not re.fullmatch(r"[+-]?\d{1,9}", text):
+            self.refuse(f"option {key}={text} is not a whole number")
+        return int(text)
+
+    def seconds(self, key: str) -> float | None:
+        """The option as a positive duration of at most an hour; None where it is absent.
+
+        Raises:
+            InputError: it is not one.
+        """
+        text = self.options.get(key)
+        if text is None:
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not 0 < value <= 3600:
+            self.refuse(f"option {key}={text} is not a duration in seconds (above 0, at most 3600)")
+        return value
+
+    def choice(self, key: str, valid: tuple[str, ...]) -> str | None:
+        """The option, which must be one of ``valid``; None where it is absent.
+
+        Raises:
+            InputError: it is none of them.
+        """
+        text = self.options.get(key)
+        if text is not None and text not in valid:
+            self.refuse(f"option {key}={text} is unknown{nearest(text, valid)}")
+        return text
+
+
+def parse_uri(text: str) -> EncoderURI:
+    """Parse ``scheme:name[@revision][?key=value&...]``.
+
+    The name may hold colons and slashes; ``@``, ``?``, ``&`` and ``%`` that belong to a name or a
+    value are percent-encoded (%40, %3F, %26, %25). What stands before the first colon may also be a
+    dotted module, as in ``package.module:Class``.
+
+    Raises:
+        InputError: the text does not have this form.
+    """
+    head, _, query = text.strip().partition("?")
+    if head == "melstats":  # the one scheme with a single encoder
+        head = "melstats:64"
+    scheme, colon, rest = head.partition(":")
+    form = "write scheme:name[@revision][?key=value&...]"
+    if not colon or not rest or not _DOTTED.fullmatch(scheme):
+        raise InputError(f"encoder '{text}': not an encoder URI; {form}")
+    name, at, revision = rest.rpartition("@")
+    if not at:
+        name, revision = rest, ""
+    elif not name or not revision:
+        raise InputError(f"encoder '{text}': the name or the revision beside '@' is empty; {form}")
+    options: dict[str, str] = {}
+    for pair in query.split("&") if query else []:
+        key, equals, value = pair.partition("=")
+        if not equals or not key or not value:
+            raise InputError(f"encoder '{text}': '{pair}' is not key=value; {form}")
+        # unquote, not unquote_plus: a plus in a file's name stays a plus.
+        if unquote(key) in options:
+            raise InputError(f"encoder '{text}': option '{unquote(key)}' stands there twice")
+        options[unquote(key)] = unquote(value)
+    return EncoderURI(scheme, unquote(name), unquote(revision) or None, options)
+
+
+@contextmanager
+def loading(uri: EncoderURI) -> Iterator[None]:
+    """Turn whatever a library raises while it loads a model into one line that names the URI.
+
+    Raises:
+        InputError: in place of every other exception; the original is its cause.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        # Libraries raise anything here, from OSError to their own classes.
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        summary = " ".join(lines)[:300] or "no reason given"
+        raise InputError(
+            f"encoder {uri}: cannot be loaded ({type(error).__name__}: {summary})"
+        ) from error
