@@ -62,6 +62,113 @@ def pairs(option: str, values: list[str] | None) -> dict[str, Path]:
 
 
 @app.command()
+def extract(
+    modality: Annotated[
+        list[str],
+        typer.Option(help="image, text or audio; repeatable, or several with commas."),
+    ],
+    items: Annotated[
+        Path | None,
+        typer.Option(
+            help="Item table (CSV, TSV, Parquet, JSONL), or a folder whose file stems are the ids."
+            " Default: the project's items.csv."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the feature store; with several modalities, of OUT/<modality>."
+            " Default: the project's features/<modality>."
+        ),
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="Encoder URI (see: encoders list). Default: the packaged one."),
+    ] = None,
+    id_column: Annotated[
+        str | None, typer.Option(help="Column of the item ids. Default: item_id, id or item.")
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Column of the paths or texts; MODALITY=NAME where there are several modalities."
+            " Default: image or image_path; audio or audio_path; text, description or title."
+        ),
+    ] = None,
+    text_template: Annotated[
+        str | None,
+        typer.Option(help="Text from several columns, as '{title}. {description}'."),
+    ] = None,
+    media_root: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder, besides the table's, whose files may be read; repeatable."),
+    ] = None,
+    max_seconds: Annotated[
+        float, typer.Option(help="A longer sound is recorded as failed.")
+    ] = 600.0,
+    batch_size: Annotated[int, typer.Option(help="Items that the encoder sees at once.")] = 32,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Threads that decode. Default: the number of processors."),
+    ] = None,
+    device: DeviceOption = "auto",
+    dtype: Annotated[
+        Literal["float32", "float16", "bfloat16"],
+        typer.Option(help="Precision of the encoder; vectors are stored as float32."),
+    ] = "float32",
+    rows_per_part: Annotated[
+        int, typer.Option(help="Rows that are finished, or after a kill lost, together.")
+    ] = 1024,
+    max_errors: Annotated[
+        int | None,
+        typer.Option(help="End with exit code 3 once more items than this have failed."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Remove the store in --out and begin anew.")
+    ] = False,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print the resolved configuration and stop.")
+    ] = False,
+    project: ProjectOption = None,
+) -> None:
+    """Turn pictures, texts or sounds into embeddings; a second run goes on where one stopped."""
+    from extract.config import parse_modalities, plan_extractions
+    from extract.extraction import run as run_extraction
+    from mmssl.project import Project
+
+    modalities = parse_modalities(modality)
+    if items is None or out is None:
+        home = Project.find(project)
+        print(f"project: {home.root}", file=sys.stderr if print_config else sys.stdout)
+        outs = {name: home.features(name) for name in modalities}
+        items = items or home.items
+    if out is not None:
+        outs = {name: out / name if len(modalities) > 1 else out for name in modalities}
+    configs = plan_extractions(
+        outs,
+        items=items,
+        encoder=encoder,
+        id_column=id_column,
+        columns=column or (),
+        text_template=text_template,
+        media_roots=media_root or (),
+        max_seconds=max_seconds,
+        batch_size=batch_size,
+        workers=workers,
+        device=device,
+        dtype=dtype,
+        rows_per_part=rows_per_part,
+        max_errors=max_errors,
+        overwrite=overwrite,
+    )
+    for config in configs:
+        if print_config:
+            print(config.to_yaml(), end="")
+        else:
+            print(run_extraction(config, progress=sys.stderr.isatty()))
+
+
+@app.command()
 def prepare(
     interactions: Annotated[
         Path | None,

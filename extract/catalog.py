@@ -93,6 +93,8 @@ def read_catalog(config: ExtractionConfig) -> Catalog:
     """
     if config.items.is_dir():
         return _from_folder(config)
+    if not config.items.exists():
+        raise InputError(f"{config.items}: no such file or folder")
     table = read_table(config.items)
     if table.height == 0:
         raise InputError(f"{config.items}: the table holds no items")

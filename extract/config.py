@@ -1,12 +1,13 @@
 """What an extraction is: one modality of one item table, through one encoder, into one store."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from extract.encoders.base import Modality
+from extract.encoders.base import MODALITIES, Modality
 from extract.errors import InputError, nearest
 
 Count = Annotated[int, Field(ge=1)]
@@ -76,3 +77,82 @@ class ExtractionConfig(BaseModel):
             if name:
                 message = f"{name.replace('_', '-')} {problem['input']!r}: {message}"
             raise InputError(message) from None
+
+    def to_yaml(self) -> str:
+        """Every option, as one YAML document."""
+        values = self.model_dump(mode="json")
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, explicit_start=True)
+
+
+def parse_modalities(values: Sequence[str]) -> list[Modality]:
+    """Modalities from repeated options and comma lists: ``["image,text"]`` -> image, text.
+
+    Raises:
+        InputError: an unknown modality, or one given twice.
+    """
+    found: list[Modality] = []
+    for name in ",".join(values).split(","):
+        known = next((modality for modality in MODALITIES if modality == name.strip()), None)
+        if known is None:
+            raise InputError(f"unknown modality '{name.strip()}'{nearest(name, MODALITIES)}")
+        if known in found:
+            raise InputError(f"modality '{known}' is given twice")
+        found.append(known)
+    return found
+
+
+def plan_extractions(
+    outs: Mapping[Modality, Path],
+    *,
+    encoder: str | None = None,
+    columns: Sequence[str] = (),
+    text_template: str | None = None,
+    **options: Any,
+) -> list[ExtractionConfig]:
+    """One configuration a modality, from the options of a command line.
+
+    Args:
+        outs: the store of each modality.
+        encoder: URI of the encoder for all of them; each one's packaged encoder when left out.
+        columns: ``NAME`` where there is one modality, ``MODALITY=NAME`` where there are several.
+        text_template: given to the modality text alone.
+        options: what all have in common, as ``ExtractionConfig`` names it.
+
+    Raises:
+        InputError: an option that acts on none of the modalities, or a bad value.
+    """
+    from extract.encoders.registry import default_encoder
+
+    named: dict[Modality, str] = {}
+    for column in columns:
+        modality, name = _modality_of(column, list(outs))
+        if modality in named:
+            raise InputError(f"--column {column}: {modality} has a column already")
+        named[modality] = name
+    if text_template is not None and "text" not in outs:
+        raise InputError(f"--text-template acts on text, not on {', '.join(outs)}")
+    return [
+        ExtractionConfig.parse(
+            {
+                **options,
+                "modality": modality,
+                "encoder": encoder or default_encoder(modality),
+                "out": out,
+                "column": named.get(modality),
+                "text_template": text_template if modality == "text" else None,
+            }
+        )
+        for modality, out in outs.items()
+    ]
+
+
+def _modality_of(column: str, modalities: Sequence[Modality]) -> tuple[Modality, str]:
+    prefix, equals, name = column.partition("=")
+    for modality in modalities:
+        if equals and prefix == modality:
+            return modality, name
+    if len(modalities) == 1:
+        return modalities[0], column
+    raise InputError(
+        f"--column {column}: with several modalities write MODALITY=NAME, as {modalities[0]}=NAME"
+    )
