@@ -253,6 +253,55 @@ def prepare(
 
 
 @app.command()
+def train(
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(help="Settings over the configuration file's: key.sub=value ..."),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="YAML configuration. Default: configs/quickstart.yaml, as shipped."),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="The dataset. Default: the project's data/.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder. Default: a new one in runs/.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Start anew where --out holds a run.")] = False,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print the resolved configuration and stop.")
+    ] = False,
+    project: ProjectOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Train MMSSL; the epoch is chosen on validation. An unfinished run in --out goes on."""
+    from mmssl.config import TrainingConfig, shipped
+
+    chosen = config or shipped("quickstart.yaml")
+    resolved = TrainingConfig.load(chosen, settings or [])
+    if print_config:
+        print(resolved.to_yaml(), end="")
+        return
+    from mmssl.project import Project
+    from mmssl.training.trainer import train
+
+    if data is None:
+        data = Project.find(project).data
+        print(f"dataset: {data}")
+    out = out or Project.find(project).next_run(chosen.stem)
+    result = train(
+        resolved,
+        data,
+        out,
+        device=device,
+        overwrite=overwrite,
+        report=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    print("\n".join(result.lines()))
+
+
+@app.command()
 def evaluate(
     model: Annotated[
         str | None, typer.Option(help="A run, or 'popularity'. Default: the project's latest run.")
@@ -343,6 +392,52 @@ def recommend(
         progress=sys.stderr.isatty(),
     )
     print(f"model: {chosen}", *report.lines(), sep="\n")
+
+
+encoders = typer.Typer(help="Encoders: which there are, what one is, whether one keeps the rules.")
+app.add_typer(encoders, name="encoders")
+ModalityOption = Annotated[
+    Literal["image", "text", "audio"] | None, typer.Option(help="Only this modality.")
+]
+
+
+@encoders.command("list")
+def list_encoders(
+    pattern: Annotated[
+        str, typer.Argument(help="Part of a URI, or a pattern with *. Default: all.")
+    ] = "*",
+    modality: ModalityOption = None,
+) -> None:
+    """List encoders: packaged, plug-ins, built in, and examples of the hubs' models."""
+    from extract.encoders.describe import list_lines
+
+    print(*list_lines(modality, pattern), sep="\n")
+
+
+@encoders.command("show")
+def show_encoder(
+    uri: Annotated[str, typer.Argument(help="scheme:name[@revision][?key=value&...]")],
+    modality: ModalityOption = None,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Load an encoder and show what its vectors are and depend on."""
+    from extract.encoders.describe import show_lines
+
+    print(*show_lines(uri, modality, device), sep="\n")
+
+
+@encoders.command("check")
+def check_encoder(
+    uri: Annotated[str, typer.Argument(help="package.module:Class[?key=value], or any other URI.")],
+    device: DeviceOption = "cpu",
+) -> None:
+    """Run the contract on an encoder, a line a check; exit code 2 where it does not hold."""
+    from extract.encoders.describe import check_lines
+
+    lines, passed = check_lines(uri, device)
+    print(*lines, sep="\n")
+    if not passed:
+        raise typer.Exit(2)
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def preprocess(self, raw: Raw) -> Any:
-        """Turn one decoded medium into what ``encode`` takes; raise ValueError for what it can't."""
+        """Turn one decoded medium into what ``encode`` takes; a ValueError says why it can't."""
 
     @abstractmethod
     def encode(self, batch: Sequence[Any]) -> torch.Tensor:
@@ -58,8 +58,8 @@ class Encoder(ABC):
     def fingerprint(self) -> dict[str, Any]:
         """What the vectors depend on, as JSON: weights' digest, layer, pooling, preprocessing."""
 
-    def length(self, prepared: Any) -> int:
-        """Sort key within a part, so that a batch holds items of like length; 0 where all are alike."""
+    def length(self, prepared: Any) -> int:  # noqa: ARG002
+        """Sort key within a part, so that a batch holds items of like length; 0: all are alike."""
         return 0
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:

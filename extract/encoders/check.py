@@ -23,6 +23,11 @@ class CheckResult:
     passed: bool
     reason: str = ""
 
+    @property
+    def line(self) -> str:
+        """Name and reason."""
+        return f"{self.name}: {self.reason}" if self.reason else self.name
+
 
 class BrokenContractError(Exception):
     """What a check found."""
