@@ -26,7 +26,7 @@ def read_table(path: Path, *, header: bool = True) -> pl.DataFrame:
 
     Args:
         path: a ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet`` file.
-        header: False for CSV or TSV without a header row; columns are then named ``"0"``, ``"1"``...
+        header: False for CSV or TSV without a header row; columns are then ``"0"``, ``"1"``...
 
     Returns:
         One row per record. CSV and TSV columns are strings (an empty field is null); JSONL and

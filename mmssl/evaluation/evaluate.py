@@ -121,13 +121,15 @@ class EvaluationResult:
         """The result as lines of text for people."""
         facts = self.protocol
         width = max(len(name) for name in self.metrics)
+        # Popularity beside itself would be the same column twice.
+        beside = {} if facts["model"] == "popularity" else self.popularity
         return [
             f"{facts['model']} on {facts['data']}, {facts['split']} split: {self.users:,} users"
             f" ({facts['users_left_out']:,} without an item in it left out),"
             f" {' and '.join(facts['masked'])} masked",
-            f"{'':{width}}   model  popularity",
+            " " * width + ("   model  popularity" if beside else "  popularity"),
             *(
-                f"{name:{width}}  {value:.4f}      {self.popularity[name]:.4f}"
+                f"{name:{width}}  {value:.4f}" + (f"      {beside[name]:.4f}" if beside else "")
                 for name, value in self.metrics.items()
             ),
             f"the test split of this dataset was read {facts['test_reads']} time(s) so far",

@@ -18,6 +18,14 @@ from extract.errors import InputError
 from extract.files import atomic_folder, read_json, sha256_file, write_json, write_text
 from mmssl.recommend.model_card import model_card
 
+_FILES = {
+    "users.parquet",
+    "items.parquet",
+    "model.safetensors",
+    "vectors.safetensors",
+    "graphs.safetensors",
+    "seen.safetensors",
+}
 _LIBRARIES = ("mmssl-toolkit", "torch", "numpy", "scipy", "safetensors", "polars")
 
 
@@ -208,9 +216,9 @@ def _read_manifest(path: Path) -> _Manifest:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise InputError(f"{path}: {where}: {first['msg']}") from None
-    for name in manifest.files:
-        if Path(name).name != name:
-            raise InputError(f"{path}: files: '{name}' leaves the model folder")
+    # Nothing outside the folder is opened, and nothing in it without its digest.
+    if set(manifest.files) != _FILES:
+        raise InputError(f"{path}: files: expected the digests of {', '.join(sorted(_FILES))}")
     return manifest
 
 

@@ -10,7 +10,16 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 from scipy.sparse import csr_array
 from torch import Tensor
 
@@ -201,9 +210,18 @@ class Recommender:
             yield _Block(frame, len(ranked.users), int((~listed).any(axis=1).sum()))
 
 
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:,.0f} users/s")
+
+
 def _progress_bar(shown: bool) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    speed = TextColumn("users {task.speed:.0f}/s")
     return Progress(
-        *columns, speed, TimeRemainingColumn(), console=Console(stderr=True), disable=not shown
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not shown,
     )
