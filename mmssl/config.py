@@ -1,9 +1,11 @@
 """What a training run is: YAML, then ``key.sub=value`` arguments, then validation."""
 
+import contextlib
 import difflib
 from collections.abc import Iterable, Sequence
+from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -44,7 +46,7 @@ class BackboneConfig(_Section):
     """``identity`` is the published code's fault 1: every attention weight acts as the identity."""
     layers: Annotated[int, Field(ge=0)] = 2
     normalisation: Literal["row", "symmetric"] = "row"
-    """``row``: D_u^(-1/2) R and D_i^(-1/2) R^T; ``symmetric``: D_u^(-1/2) R D_i^(-1/2) both ways."""
+    """``row``: D_u^(-1/2) R and D_i^(-1/2) R^T; ``symmetric``: D_u^(-1/2) R D_i^(-1/2)."""
     propagation_order: Literal["alternating", "simultaneous"] = "alternating"
     """``alternating``: items from the user side just computed; ``simultaneous``: both from the
     layer before."""
@@ -126,7 +128,8 @@ class OptimiserConfig(_Section):
 class TrainingConfig(_Section):
     """A training run; ``mmssl.train`` takes it and the run folder keeps it as config.yaml."""
 
-    model: Literal["mmssl"] = "mmssl"
+    name: str = "paper"
+    """What this configuration is called in results and model cards."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     features: FeatureConfig = FeatureConfig()
     backbone: BackboneConfig = BackboneConfig()
@@ -136,7 +139,6 @@ class TrainingConfig(_Section):
     optimiser: OptimiserConfig = OptimiserConfig()
     selection_metric: str = "recall@20"
     """The validation metric that chooses the epoch; larger is better."""
-    device: str = "auto"
     precision: Literal["no", "bf16", "fp16"] = "no"
 
     @classmethod
@@ -165,6 +167,11 @@ class TrainingConfig(_Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
+def shipped(name: str) -> Path:
+    """A configuration of ``configs/``, in the source tree or in the installed package."""
+    return Path(str(resources.files("configs").joinpath(name)))
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -189,10 +196,8 @@ def _apply(values: dict[str, Any], override: str) -> None:
         raise InputError(f"'{override}': the value is not readable as YAML") from None
     if isinstance(value, str):
         # YAML 1.1 reads 1e-4 as text; people mean the number.
-        try:
+        with contextlib.suppress(ValueError):
             value = float(value)
-        except ValueError:
-            pass
     *sections, last = key.split(".")
     for section in sections:
         child = values.setdefault(section, {})
@@ -204,25 +209,38 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 def _first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
-    location = [str(part) for part in problem["loc"] if part not in ("int", "literal['all']")]
+    location = [str(part) for part in problem["loc"] if part not in _UNION_BRANCHES]
     name = ".".join(location)
     if problem["type"] == "extra_forbidden":
-        known = list(_keys(TrainingConfig))
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5) or [
-            key for key in known if key.rpartition(".")[2] == location[-1]
-        ]
-        return f"unknown setting '{name}'" + (f"; did you mean '{close[0]}'?" if close else "")
+        return f"unknown setting '{name}'; {_nearest_setting(location)}"
     given = "" if problem["type"] == "value_error" else f" (given: {problem['input']!r})"
     message = problem["msg"].removeprefix("Value error, ")
     return f"{name}: {message}{given}" if name else f"{message}{given}"
 
 
+# What pydantic puts into an error's path for the branches of a union.
+_UNION_BRANCHES = ("constrained-int", "literal['all']")
+
+
+def _nearest_setting(location: Sequence[str]) -> str:
+    """What a person may have meant by a path of keys that does not exist."""
+    known = list(_keys(TrainingConfig))
+    last = location[-1]
+    section = "".join(f"{part}." for part in location[:-1])
+    within = [key.removeprefix(section) for key in known if key.startswith(section)]
+    close = [section + name for name in difflib.get_close_matches(last, within, n=1)]
+    elsewhere = [key for key in known if key.rpartition(".")[2] == last]
+    nearest = close or elsewhere or difflib.get_close_matches(".".join(location), known, n=1)
+    if section and within and not close:
+        return f"{section[:-1]} has: {', '.join(within)}"
+    return f"did you mean '{nearest[0]}'?" if nearest else "--print-config shows all settings"
+
+
 def _keys(section: type[BaseModel], prefix: str = "") -> Iterable[str]:
+    """Every setting below a section, as key.sub."""
     for name, field in section.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from _keys(kind, f"{prefix}{name}.")
-        elif not any(
-            isinstance(arg, type) and issubclass(arg, BaseModel) for arg in get_args(kind)
-        ):
+        else:
             yield f"{prefix}{name}"

@@ -63,7 +63,7 @@ class Project:
             (self.root / "runs").glob("*/metrics.json"), key=lambda path: path.stat().st_mtime_ns
         )
         if not finished:
-            raise InputError(f"{self.root / 'runs'}: no finished run; train one or name it: --model")
+            raise InputError(f"{self.root / 'runs'}: no finished run; train one, or name a --model")
         return finished[-1].parent
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import scipy.sparse as sp
 import torch
 from torch import Tensor
 
@@ -26,13 +27,31 @@ class BatchSampler:
     has interactions // batch_users + 1 steps. Users who have observed every item have no negative
     and are left out.
 
-    All draws come from one CPU generator, so that a run is the same on every device.
+    All draws are made on the CPU, from one generator, so that a run is the same on every device.
     """
 
-    def __init__(self, observed: Adjacency, batch_users: int, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        interactions: sp.csr_array,
+        batch_users: int,
+        generator: torch.Generator,
+        device: torch.device | None = None,
+    ) -> None:
+        """Prepare to draw.
+
+        Args:
+            interactions: (U, I) training interactions.
+            batch_users: users a step.
+            generator: on the CPU.
+            device: where batches are put; the CPU when left out.
+
+        Raises:
+            InputError: no user has both an observed and an unobserved item.
+        """
+        observed = Adjacency(interactions, torch.device("cpu"))
         n_items = observed.shape[1]
         usable = (observed.degrees > 0) & (observed.degrees < n_items)
-        self.users = usable.nonzero().squeeze(1).cpu()
+        self.users = usable.nonzero().squeeze(1)
         if not len(self.users):
             raise InputError(
                 "no user can be trained on: every user has observed no item or every item;"
@@ -40,6 +59,7 @@ class BatchSampler:
             )
         self._observed = observed
         self._generator = generator
+        self._device = device or torch.device("cpu")
         self.batch_size = min(batch_users, len(self.users))
         self.steps = len(observed.items) // batch_users + 1
 
@@ -48,24 +68,23 @@ class BatchSampler:
         return self.steps
 
     def draw(self) -> Batch:
-        """The next batch, on the graph's device."""
-        device = self._observed.items.device
+        """The next batch."""
         order = torch.randperm(len(self.users), generator=self._generator)[: self.batch_size]
-        users = self.users[order].to(device)
+        users = self.users[order]
         fraction = torch.rand(len(users), generator=self._generator, dtype=torch.float64)
         degrees = self._observed.degrees[users]
         # float64 below 1 times a degree below 2^52 stays below the degree.
-        choice = (fraction.to(device) * degrees).long()
+        choice = (fraction * degrees).long()
         positives = self._observed.items[self._observed.starts[users] + choice]
-        return Batch(users, positives, self._negatives(users))
+        negatives = self._negatives(users)
+        return Batch(*(rows.to(self._device) for rows in (users, positives, negatives)))
 
     def _negatives(self, users: Tensor) -> Tensor:
         n_items = self._observed.shape[1]
         negatives = torch.empty_like(users)
-        pending = torch.arange(len(users), device=users.device)
+        pending = torch.arange(len(users))
         while len(pending):
-            drawn = torch.randint(n_items, (len(pending),), generator=self._generator)
-            negatives[pending] = drawn.to(users.device)
+            negatives[pending] = torch.randint(n_items, (len(pending),), generator=self._generator)
             seen = self._observed.contains(users[pending], negatives[pending])
             pending = pending[seen]
         return negatives

@@ -49,4 +49,5 @@ class CrossModalAttention(nn.Module):
         queries = (stacked @ self.w_q).view(n, m, self.heads, d // self.heads)
         keys = (stacked @ self.w_k).view(n, m, self.heads, d // self.heads)
         scores = torch.einsum("nmhe,nkhe->nhmk", queries, keys) / (d // self.heads) ** 0.5
-        return scores.softmax(dim=3).mean(dim=2)
+        weights: Tensor = scores.softmax(dim=3).mean(dim=2)
+        return weights

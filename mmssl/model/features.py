@@ -91,7 +91,5 @@ def gather_features(
 def feature_l2(features: Mapping[str, TwoSided]) -> Tensor:
     """Half the squared norms of all features, summed over modalities, divided by the items."""
     n_items = next(iter(features.values())).item.shape[0]
-    squares = torch.stack(
-        [f.user.square().sum() + f.item.square().sum() for f in features.values()]
-    )
-    return 0.5 * squares.sum() / n_items
+    squares = [side.square().sum() for f in features.values() for side in (f.user, f.item)]
+    return 0.5 * torch.stack(squares).sum() / n_items

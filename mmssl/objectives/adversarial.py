@@ -95,10 +95,11 @@ class Critic(nn.Module):
 
 
 def gradient_penalty(critic: Critic, mixed: Tensor, items: Tensor) -> Tensor:
-    """mean (|grad_x D(x^)| - 1)^2 over the rows ``mixed`` (n, S) (Gulrajani et al., NeurIPS 2017)."""
+    """mean (|grad_x D(x^)| - 1)^2 over rows ``mixed`` (n, S) (Gulrajani et al., NeurIPS 2017)."""
     mixed = mixed.detach().requires_grad_()
     (slope,) = torch.autograd.grad(critic(mixed, items).sum(), mixed, create_graph=True)
-    return (slope.norm(dim=1) - 1).square().mean()
+    penalty: Tensor = (slope.norm(dim=1) - 1).square().mean()
+    return penalty
 
 
 def critic_losses(
@@ -132,4 +133,5 @@ def critic_losses(
 
 def generator_loss(critic: Critic, fake: Sequence[Tensor], items: Tensor) -> Tensor:
     """L_G = - mean D(G^m rows, all m) (METHOD equation 6); gradients flow to the rows."""
-    return -critic(torch.cat(list(fake)), items).mean()
+    scores: Tensor = critic(torch.cat(list(fake)), items)
+    return -scores.mean()

@@ -1,7 +1,7 @@
 """Checkpoints: safetensors for every tensor, JSON for the rest, two generations on disk.
 
 ``NAME`` is the newest checkpoint and ``NAME.previous`` the one before. A new one is written beside
-them and takes the name only when it is whole, so that a kill at any moment leaves one to go on from.
+them and takes the name only when it is whole, so that a kill at any moment leaves one of the two.
 """
 
 import os
@@ -54,15 +54,11 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     facts = read_json(folder / "facts.json")
     version = facts.get("schema_version")
     if version != SCHEMA_VERSION:
-        raise InputError(
-            f"{folder}: checkpoint version {version}, this program reads {SCHEMA_VERSION}"
-        )
+        raise InputError(f"{folder}: checkpoint version {version}; this reads {SCHEMA_VERSION}")
     try:
         return load_file(folder / "tensors.safetensors"), facts
     except (OSError, safetensors.SafetensorError) as error:
-        raise InputError(
-            f"{folder}: broken checkpoint ({error}); start anew: --overwrite"
-        ) from None
+        raise InputError(f"{folder}: broken ({error}); start anew with --overwrite") from None
 
 
 def has_checkpoint(folder: Path) -> bool:

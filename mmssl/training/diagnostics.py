@@ -30,5 +30,5 @@ def parameter_gradient_norms(module: nn.Module) -> dict[str, float]:
 
 def total_norm(gradients: Iterable[Tensor | None]) -> float:
     """The L2 norm of all entries of all gradients together."""
-    squares = [g.double().square().sum() for g in gradients if g is not None]
-    return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
+    norms = [torch.linalg.vector_norm(g.float()) for g in gradients if g is not None]
+    return float(torch.linalg.vector_norm(torch.stack(norms))) if norms else 0.0

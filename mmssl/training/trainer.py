@@ -57,12 +57,22 @@ class TrainingResult:
     popularity: dict[str, float]
     """Validation metrics of popularity."""
 
+    def lines(self) -> list[str]:
+        """The result in a few lines, for people."""
+        figures = [
+            f"{name}: {value:.4f} (popularity {self.popularity[name]:.4f})"
+            for name, value in self.metrics.items()
+            if name in ("recall@20", "ndcg@20")
+        ]
+        return [f"run: {self.path}", f"best epoch: {self.best_epoch}", "validation:", *figures]
+
 
 def train(
     config: TrainingConfig,
     data: Path | Dataset,
     out: Path,
     *,
+    device: str = "auto",
     overwrite: bool = False,
     report: Callable[[str], None] | None = None,
 ) -> TrainingResult:
@@ -75,6 +85,7 @@ def train(
         config: the whole run.
         data: a dataset, or the folder of one.
         out: the run folder.
+        device: ``auto``, ``cpu``, ``cuda:N`` or ``mps``.
         overwrite: start anew where ``out`` holds a run.
         report: called with one line of progress an epoch.
 
@@ -86,7 +97,7 @@ def train(
     if not len(dataset.val):
         raise InputError(f"{dataset.path}: no validation interactions, so no epoch can be chosen")
     folder = RunFolder(out)
-    run = _Run(config, dataset, folder, report or (lambda line: None))
+    run = _Run(config, dataset, folder, _accelerator(device, config.precision), report)
     if folder.open(config, dataset.digest, overwrite) == "resume":
         run.resume()
     else:
@@ -104,10 +115,11 @@ class _Run:
         config: TrainingConfig,
         dataset: Dataset,
         folder: RunFolder,
-        report: Callable[[str], None],
+        accelerator: Accelerator,
+        report: Callable[[str], None] | None,
     ) -> None:
-        self.config, self.dataset, self.folder, self.report = config, dataset, folder, report
-        self.accelerator = _accelerator(config)
+        self.config, self.dataset, self.folder = config, dataset, folder
+        self.accelerator, self.report = accelerator, report
         torch.manual_seed(config.seed)
         self.draws = torch.Generator().manual_seed(config.seed)
         self.seen = dataset.matrix("train")
@@ -118,7 +130,9 @@ class _Run:
             self.draws,
             device=self.accelerator.device,
         )
-        self.sampler = BatchSampler(self.model.observed, config.optimiser.batch_users, self.draws)
+        self.sampler = BatchSampler(
+            self.seen, config.optimiser.batch_users, self.draws, self.accelerator.device
+        )
         self.stopping = EarlyStopping(config.optimiser.patience)
         self.epoch = 0
         self.seconds = 0.0
@@ -179,7 +193,7 @@ class _Run:
                 self.folder.best, self._model_tensors(), {"epoch": self.epoch}
             )
         self.save()
-        self.report(
+        self._report(
             f"epoch {self.epoch}: loss {sum(losses.values()):.4f},"
             f" {self.config.selection_metric} {value:.4f}"
             f" (best {self.stopping.best_value:.4f} at {self.stopping.best_epoch}),"
@@ -191,14 +205,13 @@ class _Run:
         values: dict[str, float] = {}
         norms: dict[str, Any] = {}
         critic = self.model.critic
-        with self.accelerator.autocast():
-            if critic is not None:
-                critic_parts = self.model.critic_losses(batch)
         if critic is not None:
+            with self.accelerator.autocast():
+                critic_parts = self.model.critic_losses(batch)
             values |= self._descend(critic_parts, self.critic_optimiser)
             if look:
                 norms["critic"] = parameter_gradient_norms(critic)
-            self.critic_optimiser.zero_grad()
+            critic.zero_grad()
             critic.requires_grad_(False)
         with self.accelerator.autocast():
             parts = self.model.losses(batch)
@@ -233,6 +246,10 @@ class _Run:
             f" {', '.join(f'{name} is {values[name]}' for name in broken)};"
             f" lower {' and '.join(lower)}"
         )
+
+    def _report(self, line: str) -> None:
+        if self.report is not None:
+            self.report(line)
 
     def _refresh_is_due(self) -> bool:
         after = self.epoch - self.config.relations.warm_up
@@ -310,12 +327,14 @@ class _Run:
         self.epoch, self.seconds = facts["epoch"], facts["seconds"]
         self.stopping = EarlyStopping(**facts["early_stopping"])
         self.folder.cut_log(facts["log_size"])
-        self.report(f"going on after epoch {self.epoch}")
+        self._report(f"going on after epoch {self.epoch}")
 
     def _optimisers(self) -> Iterator[tuple[str, torch.optim.Optimizer]]:
-        yield "optimiser", self.optimiser.optimizer
-        if self.critic_optimiser is not None:
-            yield "critic_optimiser", self.critic_optimiser.optimizer
+        for name in ("optimiser", "critic_optimiser"):
+            prepared = getattr(self, name)
+            if prepared is not None:
+                # What accelerate wraps around it keeps nothing of its own.
+                yield name, prepared.optimizer
 
     def finish(self) -> TrainingResult:
         """The best epoch's model, its metrics beside popularity's, and the run's cost."""
@@ -326,9 +345,17 @@ class _Run:
         popularity = evaluate_scores(
             Popularity(self.seen).score, self.dataset.val, exclude=self.seen
         )
-        export_model(self.model, self.dataset, self.folder.model, evaluation, popularity)
+        best_epoch = facts["epoch"]
+        export_model(
+            self.model,
+            self.dataset,
+            self.folder.model,
+            best_epoch=best_epoch,
+            validation=evaluation,
+            popularity=popularity,
+        )
         result = TrainingResult(
-            self.folder.path, facts["epoch"], evaluation.metrics, popularity.metrics
+            self.folder.path, best_epoch, evaluation.metrics, popularity.metrics
         )
         write_json(
             self.folder.metrics,
@@ -362,12 +389,12 @@ def _select(dataset: Dataset, wanted: tuple[str, ...] | None) -> dict[str, Modal
     return {m: dataset.features[m] for m in wanted or dataset.features}
 
 
-def _accelerator(config: TrainingConfig) -> Accelerator:
-    device = resolve_device(config.device)
+def _accelerator(name: str, precision: str) -> Accelerator:
+    device = resolve_device(name)
     # Accelerate keeps device and precision for the whole process; a second run may want others.
     AcceleratorState._reset_state(reset_partial_state=True)
     with patch_environment(accelerate_torch_device=str(device)):
-        accelerator = Accelerator(mixed_precision=config.precision, cpu=device.type == "cpu")
+        accelerator = Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
     if accelerator.num_processes > 1:
         raise InputError("training runs in one process; start it without `accelerate launch`")
     return accelerator

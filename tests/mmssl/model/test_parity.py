@@ -202,6 +202,6 @@ def test_the_models_own_losses_are_those_parts(golden):
     golden.holds("loss.feature_l2", parts["feature_l2"])
     contrast = sum(golden.arrays[f"loss.info_nce.{m}"] for m in golden.modalities)
     np.testing.assert_allclose(parts["contrast"].item(), contrast, rtol=1e-5, atol=1e-8)
-    # The generator part is drawn on a block of its own; over all items it is a permutation of users.
+    # The generator part draws its own block; over all items that only permutes the users.
     if len(golden.arrays["critic_items"]) == golden.arrays["interactions"].shape[1]:
         golden.holds("loss.generator", parts["generator"])

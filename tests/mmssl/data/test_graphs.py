@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from mmssl.data.graphs import Adjacency, BipartiteGraph, SparseMatrix, binary, gather_product
+
+CPU = torch.device("cpu")
+edges = st.tuples(st.integers(1, 7), st.integers(1, 7)).flatmap(
+    lambda shape: arrays(np.int8, shape, elements=st.integers(0, 1))
+)
+
+
+def dense(matrix: SparseMatrix) -> np.ndarray:
+    identity = torch.eye(matrix.shape[1], dtype=torch.float64)
+    return (matrix @ identity).numpy()
+
+
+@given(edges)
+def test_row_normalisation_divides_each_row_by_the_root_of_its_own_degree(observed):
+    graph = BipartiteGraph(sp.csr_array(observed), "row", dtype=torch.float64)
+    users = observed * ((observed.sum(1, keepdims=True) + 1e-8) ** -0.5)
+    items = observed.T * ((observed.T.sum(1, keepdims=True) + 1e-8) ** -0.5)
+    np.testing.assert_allclose(dense(graph.to_users), users, atol=1e-12)
+    np.testing.assert_allclose(dense(graph.to_items), items, atol=1e-12)
+
+
+@given(edges)
+def test_symmetric_normalisation_divides_by_both_roots(observed):
+    graph = BipartiteGraph(sp.csr_array(observed), "symmetric", dtype=torch.float64)
+    by_user = (observed.sum(1, keepdims=True) + 1e-8) ** -0.5
+    by_item = (observed.sum(0, keepdims=True) + 1e-8) ** -0.5
+    np.testing.assert_allclose(dense(graph.to_users), observed * by_user * by_item, atol=1e-12)
+    np.testing.assert_allclose(dense(graph.to_items), dense(graph.to_users).T, atol=1e-12)
+
+
+@given(edges, st.integers(1, 4))
+def test_the_product_and_its_gradient_are_those_of_the_dense_matrix(observed, width):
+    weights = observed * np.linspace(0.5, 2, observed.size).reshape(observed.shape)
+    matrix = SparseMatrix(sp.csr_array(weights), CPU, torch.float64)
+    given_ = torch.randn(observed.shape[1], width, dtype=torch.float64, requires_grad=True)
+    upstream = torch.randn(observed.shape[0], width, dtype=torch.float64)
+    product = matrix @ given_
+    product.backward(upstream)
+    np.testing.assert_allclose(product.detach(), weights @ given_.detach().numpy(), atol=1e-12)
+    np.testing.assert_allclose(given_.grad, weights.T @ upstream.numpy(), atol=1e-12)
+
+
+@given(edges)
+def test_the_product_without_csr_kernels_is_the_same(observed):
+    matrix = sp.csr_array(observed * 1.5)
+    rows, columns = matrix.tocoo().coords
+    given_ = torch.randn(observed.shape[1], 3, dtype=torch.float64)
+    product = gather_product(
+        torch.as_tensor(rows, dtype=torch.int64),
+        torch.as_tensor(columns, dtype=torch.int64),
+        torch.as_tensor(matrix.data),
+        given_,
+        observed.shape[0],
+    )
+    np.testing.assert_allclose(product, matrix @ given_.numpy(), atol=1e-12)
+
+
+def test_half_precision_input_is_multiplied_in_the_matrix_precision():
+    matrix = SparseMatrix(sp.csr_array(np.eye(2)), CPU, torch.float32)
+    assert (matrix @ torch.ones(2, 1, dtype=torch.bfloat16)).dtype == torch.float32
+
+
+@given(edges)
+def test_membership_and_blocks_are_those_of_the_matrix(observed):
+    adjacency = Adjacency(sp.csr_array(observed), CPU)
+    n_users, n_items = observed.shape
+    users, items = (torch.as_tensor(x.ravel()) for x in np.indices(observed.shape))
+    assert (
+        adjacency.contains(users, items).numpy().tolist() == observed.ravel().astype(bool).tolist()
+    )
+    some_users = torch.arange(n_users - 1, -1, -1)
+    some_items = torch.arange(0, n_items, 2)
+    block = adjacency.block(some_users, some_items, torch.float32)
+    np.testing.assert_array_equal(block, observed[::-1, ::2])
+
+
+@pytest.mark.parametrize("stored", [np.array([[2.0, 0.0], [0.0, 5.0]])])
+def test_binary_sets_stored_entries_to_one_and_leaves_its_argument_alone(stored):
+    matrix = sp.csr_array(stored)
+    assert binary(matrix).toarray().tolist() == [[1, 0], [0, 1]]
+    assert matrix.toarray().tolist() == stored.tolist()

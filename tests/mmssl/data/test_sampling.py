@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from extract.errors import InputError
+from mmssl.data.sampling import BatchSampler
+
+
+def sampler(observed: np.ndarray, batch_users: int = 4, seed: int = 0) -> BatchSampler:
+    return BatchSampler(sp.csr_array(observed), batch_users, torch.Generator().manual_seed(seed))
+
+
+@given(arrays(np.int8, (6, 5), elements=st.integers(0, 1)), st.integers(1, 8))
+@settings(max_examples=60)
+def test_batches_hold_distinct_users_observed_positives_and_unobserved_negatives(observed, size):
+    degrees = observed.sum(1)
+    usable = set(np.flatnonzero((degrees > 0) & (degrees < 5)).tolist())
+    if not usable:
+        with pytest.raises(InputError, match="no user can be trained on"):
+            sampler(observed, size)
+        return
+    batches = sampler(observed, size)
+    for _ in range(5):
+        batch = batches.draw()
+        users = batch.users.tolist()
+        assert len(users) == len(set(users)) == min(size, len(usable))
+        assert set(users) <= usable
+        assert observed[batch.users, batch.positives].all()
+        assert not observed[batch.users, batch.negatives].any()
+
+
+def test_an_epoch_has_interactions_over_batch_plus_one_steps():
+    observed = np.zeros((10, 10), dtype=np.int8)
+    observed[:, :3] = 1
+    assert len(sampler(observed, batch_users=4)) == 30 // 4 + 1
+
+
+def test_the_same_seed_draws_the_same_batches_and_another_does_not():
+    observed = np.tril(np.ones((20, 20), dtype=np.int8), -1)
+    first, again, other = (sampler(observed, 8, seed).draw() for seed in (1, 1, 2))
+    assert torch.equal(first.users, again.users)
+    assert torch.equal(first.negatives, again.negatives)
+    assert not torch.equal(first.users, other.users)
+
+
+def test_positives_and_negatives_are_uniform():
+    observed = np.zeros((1, 8), dtype=np.int8)
+    observed[0, :4] = 1
+    batches = sampler(observed)
+    drawn = [batches.draw() for _ in range(4000)]
+    for side, items in (("positives", range(4)), ("negatives", range(4, 8))):
+        counts = np.bincount([int(getattr(b, side)[0]) for b in drawn], minlength=8)
+        # 1000 expected each; five standard deviations of the binomial are 137.
+        assert all(abs(counts[i] - 1000) < 137 for i in items)
+        assert counts.sum() == counts[list(items)].sum()

@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+import torch
+
+from mmssl.objectives.adversarial import (
+    LEAKY_SLOPE,
+    Critic,
+    critic_losses,
+    generated_rows,
+    generator_loss,
+    gradient_penalty,
+    real_rows,
+)
+
+ITEMS = torch.tensor([0, 2, 3, 5])
+
+
+@pytest.fixture()
+def critic() -> Critic:
+    torch.manual_seed(0)
+    return Critic(6, 4, (5, 3), (0.0, 0.0)).double()
+
+
+def slow_scores(critic: Critic, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+    weights = {name: p.detach().numpy() for name, p in critic.named_parameters()}
+
+    def leaky(x):
+        return np.where(x > 0, x, 0.2 * x)
+
+    first = leaky(rows @ weights["w1"][items] + weights["b1"])
+    second = leaky(first @ weights["w2"] + weights["b2"])
+    return second @ weights["w3"] + weights["b3"]
+
+
+def test_a_column_meets_its_own_items_weights(critic):
+    rows = np.random.default_rng(0).normal(size=(3, 4))
+    ours = critic(torch.as_tensor(rows), ITEMS).detach()
+    np.testing.assert_allclose(ours, slow_scores(critic, rows, ITEMS.numpy()), rtol=1e-12)
+    assert LEAKY_SLOPE == 0.2
+
+
+def test_generated_rows_have_length_one_and_no_observed_item():
+    draw = torch.Generator().manual_seed(0)
+    users, items = torch.randn(3, 2, generator=draw), torch.randn(4, 2, generator=draw)
+    observed = torch.tensor([[1.0, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]])
+    rows = generated_rows(users, items, observed)
+    assert rows[0, 0] == 0
+    np.testing.assert_allclose(rows.norm(dim=1), [1, 1, 0], atol=1e-6)
+    unmasked = generated_rows(users, items, observed, mask_observed=False)
+    np.testing.assert_allclose(unmasked.norm(dim=1), [1, 1, 1], atol=1e-6)
+
+
+def test_almost_all_mass_of_a_real_row_lies_on_observed_items():
+    """Fault 6: with the temperature on the noise alone the observed items' share is near zero."""
+    observed = torch.zeros(1, 50)
+    observed[0, :5] = 1
+    uniform = torch.rand(1, 50, generator=torch.Generator().manual_seed(0))
+    rows = real_rows(
+        observed,
+        torch.zeros(1, 50),
+        uniform,
+        gumbel_temperature=0.005,
+        gumbel_scale=1e-5,
+        prediction_scale=0.0,
+    )
+    assert rows[0, :5].sum() / rows.sum() > 0.999
+
+
+def test_real_rows_carry_no_gradient():
+    predicted = torch.rand(2, 4, requires_grad=True)
+    rows = real_rows(
+        torch.eye(2, 4),
+        predicted,
+        torch.full((2, 4), 0.5),
+        gumbel_temperature=0.1,
+        gumbel_scale=0.1,
+        prediction_scale=1.0,
+    )
+    assert not rows.requires_grad
+
+
+def test_gradient_penalty_equals_finite_differences(critic):
+    rows = torch.randn(3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    step = 1e-6
+    slopes = np.zeros((3, 4))
+    for column in range(4):
+        ahead, behind = rows.clone(), rows.clone()
+        ahead[:, column] += step
+        behind[:, column] -= step
+        difference = critic(ahead, ITEMS) - critic(behind, ITEMS)
+        slopes[:, column] = difference.detach().numpy() / (2 * step)
+    by_hand = np.mean((np.linalg.norm(slopes, axis=1) - 1) ** 2)
+    np.testing.assert_allclose(gradient_penalty(critic, rows, ITEMS).item(), by_hand, rtol=1e-6)
+
+
+def test_a_critic_taught_by_its_losses_tells_real_rows_from_generated_ones(critic):
+    torch.manual_seed(0)
+    real = torch.nn.functional.normalize(torch.tensor([[1.0, 1, 0, 0]] * 8).double())
+    fake = [torch.nn.functional.normalize(torch.tensor([[0.0, 0, 1, 1]] * 8).double())]
+    optimiser = torch.optim.Adam(critic.parameters(), lr=1e-2, betas=(0.5, 0.9))
+    for _ in range(200):
+        optimiser.zero_grad()
+        epsilon = torch.rand(8, 1, dtype=torch.float64)
+        parts = critic_losses(critic, fake, real, ITEMS, epsilon, 10.0)
+        sum(parts.values()).backward()
+        optimiser.step()
+    assert critic(real, ITEMS).mean() - critic(fake[0], ITEMS).mean() > 0.5
+    assert parts["gradient_penalty"] < 1.0
+
+
+def test_no_gradient_of_the_critics_loss_reaches_the_rows_but_the_generators_does(critic):
+    rows = torch.rand(2, 4, dtype=torch.float64, requires_grad=True)
+    epsilon = torch.rand(2, 1, dtype=torch.float64)
+    parts = critic_losses(critic, [rows], torch.rand(2, 4).double(), ITEMS, epsilon, 1.0)
+    sum(parts.values()).backward()
+    assert rows.grad is None
+    generator_loss(critic, [rows], ITEMS).backward()
+    assert rows.grad.abs().sum() > 0
