@@ -9,22 +9,12 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 from scipy.sparse import csr_array
 from torch import Tensor
 
 from extract.device import resolve_device
 from extract.errors import InputError
+from extract.progress import progress_bar
 from mmssl.baselines.popularity import Popularity
 from mmssl.data.ids import IdMap
 from mmssl.evaluation.ranking import inner_product, rank_blocks
@@ -151,13 +141,13 @@ class Recommender:
         path = Path(path)
         rows, unknown = self._rows(users, k, skip_unknown)
         written = short = 0
-        with open_writer(path) as write, _progress_bar(progress) as bar:
-            task = bar.add_task("recommending", total=len(rows))
+        bar = progress_bar("recommending", len(rows), "users", shown=progress)
+        with open_writer(path) as write, bar as advance:
             for part in self._blocks(rows, k, exclude_seen, block):
                 write(part.frame)
                 written += len(part.frame)
                 short += part.short_lists
-                bar.advance(task, part.users)
+                advance(part.users)
         return RecommendationReport(
             path=path,
             users=len(rows),
@@ -208,20 +198,3 @@ class Recommender:
                 schema=SCHEMA,
             )
             yield _Block(frame, len(ranked.users), int((~listed).any(axis=1).sum()))
-
-
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text("" if task.speed is None else f"{task.speed:,.0f} users/s")
-
-
-def _progress_bar(shown: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not shown,
-    )
