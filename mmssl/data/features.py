@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -92,16 +93,16 @@ def _read_store(path: Path) -> SourceFeatures:
     return _source(loaded.ids, loaded.vectors, store.manifest.encoder, store.digest())
 
 
-def _load_matrix(path: Path) -> npt.NDArray[np.generic]:
+def _load_matrix(path: Path) -> npt.NDArray[Any]:
     try:
-        array = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            array: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (ValueError, OSError, EOFError) as error:
         raise InputError(f"{path}: not readable as .npy ({' '.join(str(error).split())})") from None
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or 0 in array.shape:
-        shape = getattr(array, "shape", "an archive")
-        raise InputError(f"{path}: must be a matrix, one row an item; it is {shape}")
+    if array.ndim != 2 or 0 in array.shape:
+        raise InputError(f"{path}: must be a matrix, one row an item; its shape is {array.shape}")
     if array.dtype.kind not in "fiu":
         raise InputError(f"{path}: must hold real numbers; it holds {array.dtype}")
     return array

@@ -12,6 +12,7 @@ from mmssl.data.interactions import Columns, InvalidRows
 from mmssl.data.splits import SplitRule
 from mmssl.project import Project
 
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Core = Annotated[int, Field(ge=1)]
 UnknownItems = Literal["keep", "drop", "error"]
 PARTS = ("train", "val", "test")
@@ -46,7 +47,7 @@ class PrepareConfig(BaseModel):
     item_core: Core = 1
     """Keep items with at least this many interactions (iterated with ``user_core``)."""
     split: SplitRule = "random"
-    ratios: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    ratios: tuple[Share, Share, Share] = (0.8, 0.1, 0.1)
     """Shares of training, validation and test; also as text, ``0.8,0.1,0.1``."""
     seed: Annotated[int, Field(ge=0)] = 0
     items: Path | None = None
@@ -104,7 +105,7 @@ class PrepareConfig(BaseModel):
         ):
             if option in self.model_fields_set:
                 raise InputError(f"--{option.replace('_', '-')} does not apply: {why}")
-        if min(self.ratios) < 0 or not self.ratios[0] or abs(sum(self.ratios) - 1) > 1e-6:
+        if not self.ratios[0] or abs(sum(self.ratios) - 1) > 1e-6:
             raise InputError(f"--ratios {self.ratios}: three shares that add up to 1, train > 0")
         for modality in self.feature_ids:
             if modality not in self.features:

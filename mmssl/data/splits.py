@@ -94,8 +94,7 @@ def temporal_global(times: Times, ratios: Ratios) -> Labels:
     in_order = np.sort(times)
     labels = np.full(count, TRAIN, dtype=np.int8)
     for label, share in ((VAL, ratios[0]), (TEST, ratios[0] + ratios[1])):
-        # Subtracting a hair undoes float sums such as .8 + .1 + .1 > 1, which would add a row.
-        place = int(np.ceil(share * count - 1e-9))
+        place = max(1, int(np.floor(share * count + 0.5)))
         if place < count:
             labels[times >= in_order[place]] = label
     if not (labels == TRAIN).any():
@@ -134,7 +133,8 @@ def _cut_each_user(users: Rows, order: Times, ratios: Ratios, rng: np.random.Gen
     place = size - 1 - from_end
     _, user_number = np.unique(sorted_users, return_inverse=True)
     offset = rng.random(int(user_number[-1]) + 1 if len(users) else 0)[user_number]
-    # max(.., 1): at least one training interaction a user.
+    # A hair is taken off, or float sums such as .8 + .1 + .1 > 1 would now and then add a row. At
+    # least one training interaction a user.
     first_cut = np.maximum(np.ceil(ratios[0] * size - offset - 1e-9), 1)
     second_cut = np.ceil((ratios[0] + ratios[1]) * size - offset - 1e-9)
     labels = np.full(len(users), TRAIN, dtype=np.int8)

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+
+from extract.errors import InputError
+from mmssl.data.dataset import Dataset
+from mmssl.data.prepare import PrepareConfig, prepare
+from mmssl.data.writer import write_dataset
+
+
+def run(options, **changes):
+    return prepare(PrepareConfig.parse(options | changes))
+
+
+def content(folder):
+    return {
+        path.relative_to(folder): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_the_same_again_changes_nothing_and_says_so(ready_split, monkeypatch):
+    assert run(ready_split).written
+    before = content(ready_split["out"])
+    report = run(ready_split)
+    assert not report.written
+    assert "already there, unchanged" in report.lines()[-1]
+    # The same files by other names for the paths are the same sources.
+    monkeypatch.chdir(ready_split["train"].parent)
+    paths = {part: ready_split[part].name for part in ("train", "val", "test")}
+    assert not run(ready_split | paths).written
+    assert content(ready_split["out"]) == before
+
+
+def test_another_dataset_is_only_replaced_when_asked(ready_split):
+    first = run(ready_split)
+    ready_split["features"].pop("audio")
+    with pytest.raises(InputError, match="another features 'audio'; add --overwrite"):
+        run(ready_split)
+    assert Dataset.open(ready_split["out"]).digest == first.manifest.digest
+    with ready_split["train"].open("a") as more:
+        more.write("0,11\n")
+    with pytest.raises(InputError, match="another source 'train', another features 'audio'"):
+        run(ready_split)
+    assert run(ready_split, overwrite=True).written
+    assert list(Dataset.open(ready_split["out"]).features) == ["image"]
+    assert [path.name for path in ready_split["out"].parent.iterdir() if path.name[0] == "."] == []
+
+
+def test_a_damaged_dataset_can_be_replaced(ready_split):
+    run(ready_split)
+    (ready_split["out"] / "train.parquet").write_bytes(b"")
+    with pytest.raises(InputError, match=r"it cannot be opened: .*train\.parquet: changed"):
+        run(ready_split)
+    run(ready_split, overwrite=True)
+    assert len(Dataset.open(ready_split["out"]).train)
+
+
+def test_an_empty_folder_is_taken(ready_split):
+    ready_split["out"].mkdir()
+    assert run(ready_split).written
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_is_not_a_dataset_is_never_touched(ready_split, tmp_path, make_store, overwrite):
+    out = ready_split["out"]
+    out.write_text("a file")
+    with pytest.raises(InputError, match="a file, not a folder"):
+        run(ready_split, overwrite=overwrite)
+    out.unlink()
+    # A feature store has a manifest.json too.
+    make_store(out, ["a"], np.ones((1, 1), np.float32))
+    before = content(out)
+    with pytest.raises(InputError, match="not empty and not a dataset"):
+        run(ready_split, overwrite=overwrite)
+    assert content(out) == before
+    other = ready_split | {"out": tmp_path / "other"}
+    run(other)
+    (tmp_path / "other" / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"holds 'notes\.txt', which is not part of a dataset"):
+        run(other, overwrite=overwrite)
+
+
+def test_an_interruption_leaves_the_old_dataset_and_no_litter(ready_split):
+    run(ready_split)
+    before = content(ready_split["out"])
+
+    def interrupted(folder):
+        (folder / "users.parquet").write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_dataset(ready_split["out"], interrupted, overwrite=True)
+    assert content(ready_split["out"]) == before
+    assert sorted(path.name for path in ready_split["out"].parent.iterdir()) == [
+        "dataset",
+        "source",
+    ]
