@@ -107,10 +107,9 @@ def run(
     for root in config.media_roots:
         if not root.is_dir():
             raise InputError(f"--media-root {root}: no such folder")
-    # Before the encoder, which may take a minute to load.
-    if not (config.out / "manifest.json").exists():
-        check_free(config.out)
-    encoder, name = _encoder(config, encoder)
+    name = _encoder_name(config, encoder)
+    _check_place(config, name)
+    encoder = _encoder(config, name, encoder)
     store = _open_or_create(config, _manifest(config, catalog, encoder, name))
     pending = store.verify()
     rows = sum(len(store.part_rows(part)) for part in pending)
@@ -129,22 +128,47 @@ def run(
     return _summary(store, processed=rows, seconds=time.perf_counter() - started)
 
 
-def _encoder(config: ExtractionConfig, given: Encoder | None) -> tuple[Encoder, str]:
-    """The encoder on its device, and the name that the manifest gives it."""
+def _encoder_name(config: ExtractionConfig, given: Encoder | None) -> str:
+    """The encoder's URI, or the class of an object that came without one."""
+    if config.encoder is not None:
+        return config.encoder
+    if given is not None:
+        return f"{type(given).__module__}:{type(given).__qualname__}"
+    from extract.encoders.registry import default_encoder
+
+    return default_encoder(config.modality)
+
+
+def _check_place(config: ExtractionConfig, name: str) -> None:
+    """Refuse what is plainly wrong with ``out`` before an encoder is downloaded and loaded."""
+    if not (config.out / "manifest.json").exists():
+        check_free(config.out)
+    elif not config.overwrite:
+        there = FeatureStore.open(config.out).manifest.encoder
+        if there != name:
+            raise _made_otherwise(config.out, [f"encoder {there!r} there, {name!r} now"])
+
+
+def _made_otherwise(path: Path, differences: list[str]) -> InputError:
+    return InputError(
+        f"{path}: holds features that were made otherwise: {'; '.join(differences)};"
+        " choose another folder, or --overwrite to make them anew"
+    )
+
+
+def _encoder(config: ExtractionConfig, name: str, given: Encoder | None) -> Encoder:
+    """The encoder on its device."""
     from extract.device import resolve_device
+    from extract.encoders.registry import load_encoder
 
     device, dtype = resolve_device(config.device), getattr(torch, config.dtype)
     if given is None:
-        from extract.encoders.registry import default_encoder, load_encoder
-
-        uri = config.encoder or default_encoder(config.modality)
-        return load_encoder(uri, config.modality, device=device, dtype=dtype), uri
-    name = f"{type(given).__module__}:{type(given).__qualname__}"
+        return load_encoder(name, config.modality, device=device, dtype=dtype)
     if config.modality not in given.modalities:
         raise InputError(
-            f"encoder {name} takes {', '.join(given.modalities)}, not {config.modality}"
+            f"encoder {name} takes {' and '.join(given.modalities)}, not {config.modality}"
         )
-    return given.to(device, dtype), config.encoder or name
+    return given.to(device, dtype)
 
 
 def _manifest(
@@ -189,10 +213,7 @@ def _open_or_create(config: ExtractionConfig, manifest: StoreManifest) -> Featur
         store.remove()
         return FeatureStore.create(config.out, manifest)
     if differences := store.manifest.differences(manifest):
-        raise InputError(
-            f"{config.out}: holds features that were made otherwise: {'; '.join(differences)};"
-            " choose another folder, or --overwrite to make them anew"
-        )
+        raise _made_otherwise(config.out, differences)
     return store
 
 

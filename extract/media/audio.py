@@ -50,7 +50,7 @@ def decode_audio(handle: BinaryIO, max_seconds: float) -> Waveform:
                     raise MediaError(f"sound too long (more than {max_seconds:g} seconds)")
                 blocks.append(block.mean(axis=1, dtype=np.float32))
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:
-        raise MediaError(f"not a sound that can be decoded ({_reason(error)})") from None
+        raise MediaError(f"sound cannot be decoded ({_reason(error)})") from None
     if total == 0:
         raise MediaError("empty sound")
     if total < expected < 2**62:

@@ -1,5 +1,6 @@
 """Pictures: one file to one RGB picture as a person would see it on a white page."""
 
+from functools import cache
 from typing import BinaryIO
 
 import numpy as np
@@ -12,8 +13,14 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".ti
 MAX_PIXELS = 89_478_485
 """Width x height above which a picture is refused before decoding: 256 MiB as RGB."""
 
-# Only formats that Pillow decodes itself: its EPS reader, for one, starts Ghostscript.
-_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "AVIF")
+
+@cache
+def _formats() -> list[str]:
+    # Only formats that Pillow decodes itself: its EPS reader, for one, starts Ghostscript. Builds
+    # differ in what they know, and Pillow fails on a name that it does not.
+    Image.init()
+    wanted = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "AVIF")
+    return [name for name in wanted if name in Image.OPEN]
 
 
 def decode_image(handle: BinaryIO) -> Image.Image:
@@ -25,7 +32,7 @@ def decode_image(handle: BinaryIO) -> Image.Image:
         MediaError: not a picture, truncated, damaged, or larger than ``MAX_PIXELS``.
     """
     try:
-        with Image.open(handle, formats=_FORMATS) as picture:
+        with Image.open(handle, formats=_formats()) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise MediaError(_too_large(f"{picture.width} x {picture.height}"))
             picture.load()

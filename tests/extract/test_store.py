@@ -1,0 +1,223 @@
+import hashlib
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from extract.errors import InputError
+from extract.manifest import StoreManifest
+from extract.store import STATUS_SCHEMA, FeatureStore, Part
+
+
+def manifest(items=5, rows_per_part=2, dim=3, **changes) -> StoreManifest:
+    values = {
+        "modality": "text",
+        "encoder": "tests:Encoder",
+        "fingerprint": {"pooling": "mean", "layer": None},
+        "dim": dim,
+        "space": "tests",
+        "dtype": "float32",
+        "source": "column 'text'",
+        "decoding": {},
+        "rows_per_part": rows_per_part,
+        "items": items,
+        "ids_digest": "0" * 64,
+        "libraries": {"torch": "2"},
+    }
+    return StoreManifest.model_validate(values | changes)
+
+
+def part(store: FeatureStore, number: int, absent=()) -> Part:
+    rows = store.part_rows(number)
+    vectors = np.random.default_rng(number).normal(size=(len(rows), store.manifest.dim))
+    vectors = vectors.astype(np.float32)
+    records = []
+    for row, k in zip(rows, range(len(rows)), strict=True):
+        if row in absent:
+            vectors[k] = np.nan
+            records.append((f"id/{row}.é", "failed", "empty text", None))
+        else:
+            records.append((f"id/{row}.é", "ok", None, "d" * 64))
+    return Part(vectors, pl.DataFrame(records, schema=STATUS_SCHEMA, orient="row"))
+
+
+@pytest.fixture
+def store(tmp_path) -> FeatureStore:
+    return FeatureStore.create(tmp_path / "store", manifest())
+
+
+def fill(store: FeatureStore, absent=()) -> list[Part]:
+    parts = [part(store, number, absent) for number in range(store.part_count)]
+    for number, content in enumerate(parts):
+        store.write_part(number, content)
+    return parts
+
+
+def test_what_was_written_part_by_part_is_loaded_as_one(store):
+    parts = fill(store, absent=[3])
+    opened = FeatureStore.open(str(store.path))
+    assert opened.manifest == store.manifest
+    assert opened.is_complete
+    assert opened.verify() == []
+    loaded = opened.load()
+    np.testing.assert_array_equal(loaded.vectors, np.concatenate([p.vectors for p in parts]))
+    assert loaded.vectors.dtype == np.float32
+    assert loaded.ids == opened.ids() == [f"id/{row}.é" for row in range(5)]
+    assert loaded.present.tolist() == [True, True, True, False, True]
+    assert np.isnan(loaded.vectors[3]).all()
+    statuses = opened.statuses()
+    assert dict(statuses.schema) == STATUS_SCHEMA
+    assert statuses.row(3) == ("id/3.é", "failed", "empty text", None)
+
+
+def test_the_files_are_the_documented_ones(store):
+    fill(store)
+    names = {file.name for file in store.path.iterdir()}
+    kinds = ("npy", "parquet", "json")
+    assert names == {"manifest.json"} | {f"part-{k}.{kind}" for k in range(3) for kind in kinds}
+    assert np.load(store.path / "part-1.npy", mmap_mode="r").shape == (2, 3)
+    record = json.loads((store.path / "part-1.json").read_text())
+    for kind in ("npy", "parquet"):
+        data = (store.path / f"part-1.{kind}").read_bytes()
+        assert record[kind] == hashlib.sha256(data).hexdigest()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@given(st.integers(1, 40), st.integers(1, 15), st.data())
+def test_parts_cover_every_row_once_and_the_pending_ones_are_found(tmp_path_factory, n, size, data):
+    path = tmp_path_factory.mktemp("stores") / "store"
+    store = FeatureStore.create(path, manifest(items=n, rows_per_part=size))
+    rows = [row for number in range(store.part_count) for row in store.part_rows(number)]
+    assert rows == list(range(n))
+    written = data.draw(st.sets(st.integers(0, store.part_count - 1)))
+    for number in written:
+        store.write_part(number, part(store, number))
+    pending = sorted(set(range(store.part_count)) - written)
+    assert store.verify() == pending
+    assert store.is_complete == (not pending)
+
+
+def test_an_incomplete_store_says_so_wherever_it_is_read(store):
+    store.write_part(0, part(store, 0))
+    assert not store.is_complete
+    for read in (store.load, store.ids, store.statuses, store.digest):
+        with pytest.raises(InputError, match=r"incomplete \(2 of 3 parts are absent.*part 1"):
+            read()
+
+
+@pytest.mark.parametrize("kind", ["npy", "parquet"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "delete"])
+def test_a_damaged_file_is_noticed_and_named(store, kind, damage):
+    fill(store)
+    file = store.path / f"part-1.{kind}"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    if damage == "delete":
+        file.unlink()
+    else:
+        file.write_bytes(bytes(data) if damage == "flip" else bytes(data[:-10]))
+    assert store.verify() == [1]
+    with pytest.raises(InputError, match=rf"part-1\.{kind}: missing or damaged"):
+        store.load()
+
+
+@pytest.mark.parametrize("text", ["", '{"rows": 2, "npy', "[]", '{"rows": 2}', '{"rows": 1}'])
+def test_a_part_whose_record_is_torn_is_not_whole(store, text):
+    fill(store)
+    (store.path / "part-2.json").write_text(text)
+    assert store.verify() == [2]
+    assert not store.is_complete
+
+
+def test_a_store_whose_array_has_another_shape_than_the_manifest_says_is_refused(store):
+    fill(store)
+    wrong = Part(np.zeros((2, 4), dtype=np.float32), part(store, 0).statuses)
+    store.write_part(0, wrong)
+    with pytest.raises(InputError, match=r"part-0\.npy: holds float32 \(2, 4\)"):
+        store.load()
+
+
+def test_an_array_of_python_objects_is_never_unpickled(store):
+    fill(store)
+    file, record = store.path / "part-0.npy", store.path / "part-0.json"
+    np.save(file, np.array([{"a": 1}, None], dtype=object), allow_pickle=True)
+    digests = json.loads(record.read_text())
+    digests["npy"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    record.write_text(json.dumps(digests))
+    with pytest.raises(InputError, match=r"part-0\.npy: not a \.npy array"):
+        store.load()
+
+
+def test_the_digest_changes_with_vectors_statuses_and_manifest(tmp_path):
+    def digest(name, absent=(), **changes):
+        store = FeatureStore.create(tmp_path / name, manifest(**changes))
+        fill(store, absent)
+        return store.digest()
+
+    assert digest("a") == digest("b")
+    assert len({digest("c"), digest("d", absent=[1]), digest("e", space="other")}) == 3
+
+
+def test_a_folder_without_a_store_or_with_a_foreign_manifest_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no feature store here"):
+        FeatureStore.open(tmp_path)
+    (tmp_path / "manifest.json").write_text('{"name": "a web page"}')
+    with pytest.raises(InputError, match=r"manifest\.json: not the manifest of a feature store"):
+        FeatureStore.open(tmp_path)
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(InputError, match="not readable as JSON"):
+        FeatureStore.open(tmp_path)
+
+
+def test_a_newer_schema_is_refused(store):
+    values = json.loads((store.path / "manifest.json").read_text())
+    (store.path / "manifest.json").write_text(json.dumps(values | {"schema_version": 2}))
+    with pytest.raises(InputError, match="schema_version"):
+        FeatureStore.open(store.path)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "part-0.npy", "manifest.json"])
+def test_a_new_store_never_stands_among_other_files(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(InputError, match="holds other files"):
+        FeatureStore.create(tmp_path, manifest())
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_a_new_store_takes_an_empty_folder_and_one_where_a_kill_left_a_temporary_file(tmp_path):
+    (tmp_path / ".manifest.json.x1y2.tmp").touch()
+    assert FeatureStore.create(tmp_path, manifest()).manifest == manifest()
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is a file"):
+        FeatureStore.create(tmp_path / "file", manifest())
+
+
+def test_removing_deletes_what_a_store_writes_and_nothing_else(store):
+    fill(store)
+    mine = ("notes.txt", "part-x.npy", "part-1.npy.bak", "xpart-1.npy")
+    for name in mine:
+        (store.path / name).touch()
+    store.remove()
+    assert sorted(file.name for file in store.path.iterdir()) == sorted(mine)
+
+
+def test_a_place_where_nothing_can_be_written_is_one_message(store, tmp_path):
+    (store.path / "part-0.npy").mkdir()
+    with pytest.raises(InputError, match="part 0 could not be written"):
+        store.write_part(0, part(store, 0))
+
+
+def test_differences_are_named_one_by_one():
+    here = manifest()
+    assert here.differences(manifest(libraries={"torch": "3"})) == []
+    there = manifest(dim=4, fingerprint={"pooling": "cls", "layer": None}, ids_digest="1" * 64)
+    assert here.differences(there) == [
+        "fingerprint.pooling 'mean' there, 'cls' now",
+        "dim 3 there, 4 now",
+        "the item ids or their order",
+    ]
+    # Another number of items has other ids by itself: said once.
+    assert here.differences(manifest(items=6, ids_digest="1" * 64)) == ["items 5 there, 6 now"]
