@@ -82,9 +82,9 @@ def require_writable(path: Path) -> None:
 
 
 def _file_beside(path: Path) -> Path:
-    if path.is_dir():
-        raise InputError(f"{path}: a folder stands where the file should be")
     try:
+        if path.is_dir():
+            raise InputError(f"{path}: a folder stands where the file should be")
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     except OSError as error:

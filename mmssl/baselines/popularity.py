@@ -7,8 +7,10 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from mmssl.contract import RecommenderModel
 
-class Popularity:
+
+class Popularity(RecommenderModel):
     """The recommender that every other one has to beat; it knows no user and learns nothing."""
 
     def __init__(self, train: csr_array, device: torch.device | None = None) -> None:
