@@ -58,6 +58,8 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
             if path.is_file():
                 with path.open("rb") as written:
                     os.fsync(written.fileno())
+                # Some writers, safetensors among them, make 0600 too.
+                path.chmod(0o666 & ~_umask())
         temporary.chmod(0o777 & ~_umask())
         if folder.exists():
             folder.rename(replaced)

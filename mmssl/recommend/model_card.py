@@ -25,14 +25,12 @@ def model_card(model: "SavedModel") -> str:
 # {info.name}, variant {info.variant}
 
 A multi-modal recommender: it scores an item for a user by the inner product of two vectors
-({model.user_vectors.shape[1]} numbers each), learned from who interacted with what and from the
-items' media.
+({model.user_vectors.shape[1]} numbers each), learned from interactions and from the items' media.
 
 ## Data
 
-{users:,} users, {items:,} items, {model.train.nnz:,} training interactions,
-{model.val.nnz:,} validation interactions; {cold_users:,} users and {cold_items:,} items have no
-training interaction.
+{users:,} users, {items:,} items, {model.train.nnz:,} training and {model.val.nnz:,} validation
+interactions. Without any training interaction: users {cold_users:,}, items {cold_items:,}.
 Dataset: `{info.data}`, digest `{info.data_digest}`.
 
 | modality | encoder |

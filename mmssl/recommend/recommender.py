@@ -40,18 +40,18 @@ class RecommendationReport:
 
     def lines(self) -> list[str]:
         """The report as lines of text for people."""
-        lines = [f"{self.path}: {self.rows:,} recommendations for {self.users:,} users"]
+        lines = [f"{self.path}: recommendations {self.rows:,}, users {self.users:,}"]
         if self.cold_users:
             lines.append(
-                f"{self.cold_users:,} users have no training interaction: they get the most popular"
-                " items (column source: popularity)"
+                f"users without a training interaction: {self.cold_users:,}; they get the most"
+                " popular items (column source: popularity)"
             )
         if self.short_lists:
-            lines.append(f"{self.short_lists:,} users have fewer candidates than asked for")
+            lines.append(f"users with fewer candidates than asked for: {self.short_lists:,}")
         if self.unknown:
             shown = ", ".join(f"'{id_}'" for id_ in self.unknown[:3])
             more = ", ..." if self.unknown[3:] else ""
-            lines.append(f"{len(self.unknown):,} unknown users skipped: {shown}{more}")
+            lines.append(f"unknown users skipped: {len(self.unknown):,} ({shown}{more})")
         return lines
 
 

@@ -47,13 +47,14 @@ def test_who_may_read_what_was_written_is_up_to_the_umask(tmp_path, mask):
     before = os.umask(mask)
     try:
         write_text(tmp_path / "a.txt", "x")
-        with atomic_folder(tmp_path / "folder"):
-            pass
+        with atomic_folder(tmp_path / "folder") as folder:
+            (folder / "private").touch(mode=0o600)
         assert os.umask(mask) == mask
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o666 & ~mask
     assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == 0o777 & ~mask
+    assert stat.S_IMODE((tmp_path / "folder" / "private").stat().st_mode) == 0o666 & ~mask
 
 
 def test_a_folder_appears_whole_and_alone(tmp_path):

@@ -124,7 +124,7 @@ def test_recommend_writes_lists_with_the_original_ids(project, capsys, tmp_path)
     assert (code, err) == (0, "")
     assert out == [
         f"model: {project / 'runs' / 'first'}",
-        f"{out_file}: 8 recommendations for 2 users",
+        f"{out_file}: recommendations 8, users 2",
     ]
     frame = pl.read_ndjson(out_file)
     assert frame["user_id"].to_list() == ["u3"] * 4 + ["u1"] * 4
@@ -168,7 +168,7 @@ def test_recommend_reads_users_from_a_file_and_can_skip_unknown_ones(project, ca
     assert (code, out, err) == (2, [], "error: 1 unknown user id: 'nobody'\n")
     code, out, _ = run_cli(capsys, *command, "--skip-unknown")
     assert code == 0
-    assert out[-1] == "1 unknown users skipped: 'nobody'"
+    assert out[-1] == "unknown users skipped: 1 ('nobody')"
     assert set(pl.read_csv(tmp_path / "recs.csv")["user_id"]) == {"u1"}
 
 

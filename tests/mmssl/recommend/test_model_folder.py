@@ -225,8 +225,8 @@ def test_the_model_card_states_the_model_s_own_figures(saved, tmp_path):
     saved.save(tmp_path / "model")
     card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
     assert "# mmssl, variant paper" in card
-    assert "4 users, 5 items, 6 training interactions,\n3 validation interactions" in card
-    assert "1 users and 1 items have no\ntraining interaction" in card
+    assert "4 users, 5 items, 6 training and 3 validation\ninteractions." in card
+    assert "Without any training interaction: users 1, items 1." in card
     assert "| image | `packaged:efficientnet-lite0` |" in card
     assert "| audio | features made elsewhere |" in card
     assert "| recall@20 | 0.2500 | 0.0625 |" in card

@@ -73,7 +73,7 @@ def test_unknown_users_are_named_or_skipped_and_reported(recommender, tmp_path):
     )
     assert report.unknown == ("x", "y")
     assert report.users == 1
-    assert "2 unknown users skipped: 'x', 'y'" in report.lines()
+    assert "unknown users skipped: 2 ('x', 'y')" in report.lines()
 
 
 @pytest.mark.parametrize("k", [0, -1])
@@ -89,10 +89,10 @@ def test_the_file_holds_the_table_and_the_report_counts_it(recommender, tmp_path
     assert (report.path, report.users, report.rows) == (path, 4, 7)
     assert (report.cold_users, report.short_lists, report.unknown) == (1, 1, ())
     assert report.lines() == [
-        f"{path}: 7 recommendations for 4 users",
-        "1 users have no training interaction: they get the most popular items"
+        f"{path}: recommendations 7, users 4",
+        "users without a training interaction: 1; they get the most popular items"
         " (column source: popularity)",
-        "1 users have fewer candidates than asked for",
+        "users with fewer candidates than asked for: 1",
     ]
 
 
