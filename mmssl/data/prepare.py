@@ -1,6 +1,6 @@
 """``prepare``: interactions and features to a dataset folder."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -9,14 +9,14 @@ import polars as pl
 
 from extract.errors import InputError
 from extract.files import sha256_file
+from mmssl.data.cleaning import clean
 from mmssl.data.dataset import Interactions
 from mmssl.data.features import SourceFeatures, read_features
-from mmssl.data.filters import Removed, drop_duplicates, k_core, keep_rated
 from mmssl.data.ids import IdMap, ordered_ids
-from mmssl.data.interactions import InteractionTable, read_interactions
+from mmssl.data.interactions import read_interactions
 from mmssl.data.manifest import Counts, Manifest, ModalityEntry, Source, content_digest
 from mmssl.data.prepare_config import PARTS, PrepareConfig
-from mmssl.data.splits import TEMPORAL_RULES, split_interactions
+from mmssl.data.splits import split_interactions
 from mmssl.data.writer import refuse_foreign_folder, write_dataset, write_files
 
 __all__ = ["PrepareConfig", "PrepareReport", "prepare"]
@@ -85,28 +85,11 @@ def prepare(config: PrepareConfig) -> PrepareReport:
         for name, path in paths.items()
         if path is not None
     }
-    removed: list[Removed] = []
-    warnings: list[str] = []
-    frames = {
-        name: _filtered(name, table, config, known, removed, warnings)
-        for name, table in tables.items()
-    }
-    left_by_core: set[str] = set()
-    if config.interactions is None:
-        _remove_repeated(frames, removed)
-    elif config.user_core > 1 or config.item_core > 1:
-        before = frames["interactions"]
-        core = k_core(before, config.user_core, config.item_core)
-        step = f"k-core (users >= {config.user_core}, items >= {config.item_core})"
-        removed.append(Removed.between(step, before, core))
-        left_by_core = set(before["item"]) - set(core["item"])
-        frames["interactions"] = core
-    if not sum(frame.height for frame in frames.values()):
-        steps = "; ".join(f"{step.step} removed {step.interactions:,}" for step in removed)
-        raise InputError(f"{next(iter(tables.values())).path}: no interactions are left ({steps})")
-    interacted = set().union(*(frame["item"] for frame in frames.values()))
-    user_ids = IdMap(ordered_ids(u for frame in frames.values() for u in frame["user"]), "user")
-    item_ids = IdMap(ordered_ids((known | interacted) - left_by_core), "item")
+    cleaned = clean(tables, config, known)
+    frames, warnings = cleaned.frames, list(cleaned.warnings)
+    interacted = _distinct(frames, "item")
+    user_ids = IdMap(ordered_ids(_distinct(frames, "user")), "user")
+    item_ids = IdMap(ordered_ids((known | interacted) - cleaned.left_by_core), "item")
     splits = _splits(frames, user_ids, item_ids, config)
     warnings += [f"the {part} split is empty" for part in PARTS if not len(splits[part])]
     for modality, source in features.items():
@@ -129,7 +112,7 @@ def prepare(config: PrepareConfig) -> PrepareReport:
             },
             settings=_settings(config),
             sources=_sources(config, paths),
-            removed=tuple(removed),
+            removed=cleaned.removed,
             files=files,
         )
 
@@ -137,67 +120,8 @@ def prepare(config: PrepareConfig) -> PrepareReport:
     return PrepareReport(config.out, manifest, tuple(warnings), written)
 
 
-def _filtered(
-    name: str,
-    table: InteractionTable,
-    config: PrepareConfig,
-    known: set[str],
-    removed: list[Removed],
-    warnings: list[str],
-) -> pl.DataFrame:
-    """One table's interactions after the steps that look at single rows and pairs."""
-    prefix = "" if name == "interactions" else f"{name}: "
-    frame = table.frame
-    for step in table.invalid:
-        removed.append(replace(step, step=f"{prefix}{step.step}"))
-    if config.min_rating is not None and "rating" not in frame.columns:
-        raise InputError(
-            f"{table.path}: --min-rating needs a rating column; name it with --columns"
-        )
-    temporal = config.interactions is not None and config.split in TEMPORAL_RULES
-    if temporal and "timestamp" not in frame.columns:
-        raise InputError(
-            f"{table.path}: split '{config.split}' needs a timestamp column; name it:"
-            " --columns user=NAME,item=NAME,timestamp=NAME"
-        )
-
-    def take(step: str, after: pl.DataFrame) -> pl.DataFrame:
-        removed.append(Removed.between(f"{prefix}{step}", frame, after))
-        return after
-
-    if known:
-        policy = config.unknown_items or ("drop" if config.items else "keep")
-        unknown = ~frame["item"].is_in(list(known))
-        if unknown.any():
-            first = frame.row(int(unknown.arg_true()[0]), named=True)
-            message = (
-                f"{table.path}, row {first['row']}: item '{first['item']}' is in neither the item"
-                f" table nor the features; {int(unknown.sum()):,} interactions with"
-                f" {frame['item'].filter(unknown).n_unique():,} such items"
-            )
-            if policy == "error":
-                raise InputError(f"{message}; --unknown-items drop or keep goes on without or with")
-            warnings.append(f"{message} ({'dropped' if policy == 'drop' else 'kept'})")
-        if policy == "drop":
-            frame = take("unknown items", frame.filter(~unknown))
-    frame = take("duplicates", drop_duplicates(frame, config.duplicates))
-    if config.min_rating is not None:
-        frame = take(f"rating < {config.min_rating:g}", keep_rated(frame, config.min_rating))
-    return frame.select("user", "item", *({"timestamp"} & set(frame.columns)))
-
-
-def _remove_repeated(frames: dict[str, pl.DataFrame], removed: list[Removed]) -> None:
-    """Take pairs out of validation and test that an earlier part of a ready split holds.
-
-    Left in, they would leak: the model has trained on (or was chosen by) what it is tested on, and
-    a ranking that leaves seen items out could never find them.
-    """
-    earlier = frames["train"]
-    for part in ("val", "test"):
-        fresh = frames[part].join(earlier, on=["user", "item"], how="anti", maintain_order="left")
-        removed.append(Removed.between(f"{part}: already in an earlier part", frames[part], fresh))
-        frames[part] = fresh
-        earlier = pl.concat([earlier.select("user", "item"), fresh.select("user", "item")])
+def _distinct(frames: dict[str, pl.DataFrame], kind: str) -> set[str]:
+    return set().union(*(frame[kind].unique().to_list() for frame in frames.values()))
 
 
 def _splits(

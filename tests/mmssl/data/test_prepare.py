@@ -290,6 +290,16 @@ def test_nothing_left_says_what_took_it(source):
         run(**source(["a,x", "b,y"], user_core=2))
 
 
+def test_a_ready_split_that_leaves_nothing_to_train_on_is_refused(tmp_path):
+    for part, rating in (("train", 1), ("val", 5), ("test", 5)):
+        (tmp_path / f"{part}.csv").write_text(f"user,item,rating\na,{part},{rating}\n")
+    paths = {part: tmp_path / f"{part}.csv" for part in ("train", "val", "test")}
+    with pytest.raises(
+        InputError, match=r"train\.csv: no interactions are left \(.*rating < 3 rem"
+    ):
+        run(**paths, out=tmp_path / "d", min_rating=3)
+
+
 def test_an_empty_split_is_a_warning(source):
     report, dataset = run(**source(["a,x"]))
     assert len(dataset.train) == 1
