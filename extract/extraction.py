@@ -210,8 +210,7 @@ def _open_or_create(config: ExtractionConfig, manifest: StoreManifest) -> Featur
         return FeatureStore.create(config.out, manifest)
     store = FeatureStore.open(config.out)
     if config.overwrite:
-        store.remove()
-        return FeatureStore.create(config.out, manifest)
+        return store.begin_anew(manifest)
     if differences := store.manifest.differences(manifest):
         raise _made_otherwise(config.out, differences)
     return store

@@ -92,25 +92,30 @@ class FeatureStore:
             InputError: ``path`` is a file, or a folder that holds anything else, or not writable.
         """
         check_free(path)
-        try:
-            write_json(path / "manifest.json", manifest.model_dump(mode="json"))
-        except OSError as error:
-            raise InputError(f"{path}: cannot be written ({error.strerror})") from None
-        return cls(path, manifest)
+        return cls._begin(path, manifest)
 
-    def remove(self) -> None:
-        """Delete the files that a store writes, and nothing else; the folder stays.
+    def begin_anew(self, manifest: StoreManifest) -> "FeatureStore":
+        """Delete the files that this store wrote, and no others, and begin one in their place.
 
         Raises:
-            InputError: a file cannot be deleted.
+            InputError: a file cannot be deleted or written.
         """
-        # The manifest goes last: a kill in between leaves a store, which can be removed again.
+        # The manifest goes last: a kill in between leaves a store that can be replaced again.
         own = [file for file in self.path.iterdir() if _OWN_FILES.fullmatch(file.name)]
         try:
             for file in sorted(own, key=lambda file: file.name == "manifest.json"):
                 file.unlink()
         except OSError as error:
             raise InputError(f"{self.path}: cannot be removed ({error.strerror})") from None
+        return self._begin(self.path, manifest)
+
+    @classmethod
+    def _begin(cls, path: Path, manifest: StoreManifest) -> "FeatureStore":
+        try:
+            write_json(path / "manifest.json", manifest.model_dump(mode="json"))
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+        return cls(path, manifest)
 
     @property
     def part_count(self) -> int:

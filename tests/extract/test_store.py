@@ -195,13 +195,16 @@ def test_a_new_store_takes_an_empty_folder_and_one_where_a_kill_left_a_temporary
         FeatureStore.create(tmp_path / "file", manifest())
 
 
-def test_removing_deletes_what_a_store_writes_and_nothing_else(store):
+def test_beginning_anew_deletes_what_a_store_writes_and_nothing_else(store):
     fill(store)
+    (store.path / ".manifest.json.x1y2.tmp").touch()
     mine = ("notes.txt", "part-x.npy", "part-1.npy.bak", "xpart-1.npy")
     for name in mine:
         (store.path / name).touch()
-    store.remove()
-    assert sorted(file.name for file in store.path.iterdir()) == sorted(mine)
+    anew = store.begin_anew(manifest(dim=7))
+    assert {file.name for file in store.path.iterdir()} == {*mine, "manifest.json"}
+    assert FeatureStore.open(store.path).manifest.dim == anew.manifest.dim == 7
+    assert anew.verify() == [0, 1, 2]
 
 
 def test_a_place_where_nothing_can_be_written_is_one_message(store, tmp_path):

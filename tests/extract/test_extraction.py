@@ -1,0 +1,259 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from PIL import Image
+
+import extract
+from extract.extraction import ExtractionSummary
+
+
+@pytest.fixture
+def table(write_items):
+    return write_items(
+        ["item_id", "text", "title"],
+        [["a.b/c", "one", "First"], ["猫", None, "Second"], ["c", "  ", "Third"], ["d", "", "4"]],
+    )
+
+
+@pytest.fixture
+def run(table, tmp_path, byte_histogram):
+    def call(using=None, progress=False, **options) -> ExtractionSummary:
+        values = {"items": table, "modality": "text", "out": tmp_path / "store"} | options
+        config = extract.ExtractionConfig.parse(values)
+        return extract.run(config, encoder=using or byte_histogram(), progress=progress)
+
+    return call
+
+
+def test_a_run_counts_and_names_what_became_of_the_items(run, tmp_path):
+    summary = run()
+    counts = (summary.items, summary.ok, summary.failed, summary.missing, summary.processed)
+    assert counts == (4, 1, 1, 2, 4)
+    assert summary.reasons == {"empty text": 1}
+    assert summary.examples == {"empty text": ["c"]}
+    assert summary.path == tmp_path / "store"
+    assert summary.items_per_second == pytest.approx(4 / summary.seconds)
+    assert str(summary).splitlines()[2:] == [
+        "ok 1, failed 1, missing 2",
+        "  failed 1: empty text (c)",
+        f"features: {tmp_path / 'store'}",
+    ]
+
+
+def test_the_store_keeps_the_ids_and_says_what_made_it(run, tmp_path, histogram_of):
+    run(dtype="float32", rows_per_part=3)
+    store = extract.FeatureStore.open(tmp_path / "store")
+    assert store.ids() == ["a.b/c", "猫", "c", "d"]
+    assert store.statuses()["status"].to_list() == ["ok", "missing", "failed", "missing"]
+    loaded = store.load()
+    np.testing.assert_array_equal(loaded.vectors[0], histogram_of("one"))
+    manifest = store.manifest
+    assert manifest.encoder.endswith(":ByteHistogram")
+    assert manifest.fingerprint == {"preprocessing": "utf-8 bytes", "bins": [0, 256]}
+    assert (manifest.dim, manifest.space, manifest.dtype) == (256, "byte-histogram", "float32")
+    assert (manifest.modality, manifest.source) == ("text", "column 'text'")
+    assert (manifest.items, manifest.rows_per_part) == (4, 3)
+    assert manifest.libraries["torch"] == torch.__version__.partition("+")[0]
+    assert str(tmp_path) not in (tmp_path / "store/manifest.json").read_text()
+
+
+def test_the_examples_are_few_and_the_reasons_ordered(run, write_items):
+    rows = [[f"t{n}", " "] for n in range(9)] + [["ok", "x"]]
+    summary = run(items=write_items(["id", "text"], rows, "more.csv"))
+    assert summary.reasons == {"empty text": 9}
+    assert summary.examples == {"empty text": ["t0", "t1", "t2"]}
+
+
+def test_a_second_run_encodes_nothing_and_says_so(run, byte_histogram):
+    first = run()
+    encoder = byte_histogram()
+    second = run(encoder)
+    assert encoder.batches == []
+    assert (second.processed, second.items_per_second) == (0, 0.0)
+    assert second.reasons == first.reasons
+    assert "already complete: nothing was encoded" in str(second)
+    assert "--overwrite" in str(second)
+
+
+def test_a_run_that_goes_on_says_what_was_there(run, tmp_path):
+    run(rows_per_part=2)
+    (tmp_path / "store/part-0.json").unlink()
+    assert "2 stood in the store already" in str(run(rows_per_part=2))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"encoder": "other:Class"}, r"encoder '.*ByteHistogram' there, 'other:Class' now"),
+        ({"dtype": "bfloat16"}, r"dtype 'float32' there, 'bfloat16' now"),
+        ({"rows_per_part": 2}, "rows_per_part 1024 there, 2 now"),
+        (
+            {"text_template": "{title}"},
+            r"source \"column 'text'\" there, \"template '{title}'\" now",
+        ),
+    ],
+)
+def test_a_store_made_otherwise_is_refused_with_the_difference(run, options, says):
+    run()
+    with pytest.raises(extract.InputError, match=says) as refusal:
+        run(**options)
+    assert "--overwrite" in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+    assert run(**options, overwrite=True).processed == 4
+
+
+def test_a_changed_fingerprint_or_table_is_refused(run, byte_histogram, write_items):
+    run()
+
+    class Changed(byte_histogram):
+        def fingerprint(self):
+            return super().fingerprint() | {"preprocessing": "lower case"}
+
+    Changed.__module__, Changed.__qualname__ = byte_histogram.__module__, "ByteHistogram"
+    with pytest.raises(extract.InputError, match=r"fingerprint\.preprocessing 'utf-8 bytes' there"):
+        run(Changed())
+    fewer = write_items(["id", "text"], [["a.b/c", "one"]], "fewer.csv")
+    with pytest.raises(extract.InputError, match="items 4 there, 1 now"):
+        run(items=fewer)
+    rows = [["d", ""], ["c", ""], ["猫", ""], ["a.b/c", ""]]
+    with pytest.raises(extract.InputError, match="the item ids or their order"):
+        run(items=write_items(["id", "text"], rows, "order.csv"))
+
+
+def test_another_longest_sound_is_another_extraction(tmp_path, loudness):
+    soundfile.write(tmp_path / "a.wav", np.full(8000, 0.5), 8000)
+
+    def go(**options):
+        values = {"items": tmp_path, "modality": "audio", "out": tmp_path / "store"} | options
+        return extract.run(extract.ExtractionConfig.parse(values), encoder=loudness())
+
+    assert go().ok == 1
+    with pytest.raises(extract.InputError, match=r"decoding\.max_seconds 600\.0 there, 0\.5 now"):
+        go(max_seconds=0.5)
+    summary = go(max_seconds=0.5, overwrite=True)
+    assert summary.reasons == {"sound too long (more than 0.5 seconds)": 1}
+
+
+def test_overwriting_spares_the_files_that_are_not_the_stores(run, tmp_path):
+    run()
+    (tmp_path / "store/notes.txt").write_text("mine")
+    assert run(overwrite=True).processed == 4
+    assert (tmp_path / "store/notes.txt").read_text() == "mine"
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(run, tmp_path, table):
+    with pytest.raises(extract.InputError, match="holds other files"):
+        run(out=table.parent)
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/manifest.json").write_text('{"name": "a web page"}')
+    for overwrite in (False, True):
+        with pytest.raises(extract.InputError, match="not the manifest of a feature store"):
+            run(out=tmp_path / "site", overwrite=overwrite)
+    assert (tmp_path / "site/manifest.json").read_text() == '{"name": "a web page"}'
+
+
+def test_an_encoder_of_another_modality_or_without_a_plain_fingerprint_is_refused(
+    run, mean_colour, byte_histogram
+):
+    with pytest.raises(extract.InputError, match="takes image, not text"):
+        run(mean_colour())
+    for value in ({1, 2}, math.nan):
+        encoder = byte_histogram()
+        encoder.fingerprint = lambda value=value: {"weights": value}
+        with pytest.raises(extract.InputError, match="fingerprint is not plain JSON"):
+            run(encoder)
+
+
+def test_the_encoder_is_moved_to_the_dtype_asked_for(run, byte_histogram):
+    class Linear(byte_histogram):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(256, 256)
+
+        def encode(self, batch):
+            return self.layer(super().encode(batch).to(self.layer.weight.dtype))
+
+    encoder = Linear()
+    run(encoder, dtype="bfloat16", device="cpu")
+    assert encoder.layer.weight.dtype == torch.bfloat16
+    with pytest.raises(extract.InputError, match="cuda:99"):
+        run(device="cuda:99", overwrite=True)
+
+
+def test_batch_size_workers_and_overwrite_act(run, byte_histogram, write_items):
+    many = write_items(["id", "text"], [[str(n), "x"] for n in range(8)], "many.csv")
+    encoder = byte_histogram()
+    run(encoder, items=many, batch_size=3, workers=2)
+    assert [len(batch) for batch in encoder.batches] == [3, 3, 2]
+    encoder = byte_histogram()
+    run(encoder, items=many, overwrite=True)
+    assert [len(batch) for batch in encoder.batches] == [8]
+
+
+def test_a_media_root_that_is_no_folder_is_refused(run, table):
+    with pytest.raises(extract.InputError, match="no such folder"):
+        run(media_roots=[table])
+
+
+def test_pictures_come_from_the_tables_folder_and_the_media_roots_only(
+    tmp_path, write_items, mean_colour
+):
+    for folder, shade in (("project", 10), ("media", 20), ("outside", 30)):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (4, 4), (shade, 0, 255)).save(tmp_path / folder / "a.png")
+    (tmp_path / "project/link.png").symlink_to(tmp_path / "outside/a.png")
+    rows = [
+        ["near", "a.png"],
+        ["root", str(tmp_path / "media/a.png")],
+        ["up", "../outside/a.png"],
+        ["absolute", str(tmp_path / "outside/a.png")],
+        ["link", "link.png"],
+        ["lost", "nowhere.png"],
+        ["none", None],
+    ]
+    items = write_items(["id", "image"], rows, "project/items.csv")
+
+    def go(*roots, out):
+        config = extract.ExtractionConfig(
+            items=items, modality="image", out=tmp_path / out, media_roots=roots
+        )
+        summary = extract.run(config, encoder=mean_colour())
+        return summary, extract.FeatureStore.open(tmp_path / out)
+
+    summary, store = go(tmp_path / "media", out="one")
+    assert summary.reasons == {"outside the media roots": 3, "file not found": 1}
+    assert summary.examples["outside the media roots"] == ["up", "absolute", "link"]
+    assert store.load().present.tolist() == [True, True] + [False] * 5
+    assert store.load().vectors[:2].tolist() == [[10, 0, 255], [20, 0, 255]]
+    digests = store.statuses()["digest"].to_list()
+    assert digests[2:] == [None] * 5  # nothing outside was even opened
+    assert go(tmp_path / "media", tmp_path / "outside", out="two")[0].ok == 5
+    assert go(out="three")[0].reasons["outside the media roots"] == 4
+
+
+def test_progress_shows_rate_and_counts_on_standard_error(run, capsys):
+    run(progress=True)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "4/4" in printed.err
+    assert "items/s" in printed.err
+    run(overwrite=True)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_manifest_is_plain_json_with_its_schema_version(run, tmp_path):
+    run()
+    manifest = json.loads((tmp_path / "store/manifest.json").read_text())
+    assert manifest["schema_version"] == 1
+    assert manifest["format"] == "mmssl-feature-store"
+
+
+def test_the_public_names_are_there():
+    for name in extract.__all__:
+        assert getattr(extract, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = extract.Nothing
