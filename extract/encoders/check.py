@@ -142,11 +142,11 @@ def _check_modality(encoder: Encoder, modality: Modality) -> Iterator[CheckResul
     tolerance = _TOLERANCE.get(vectors.dtype, _HALF_TOLERANCE)
 
     def same(other: torch.Tensor, what: str) -> None:
-        scale = max(1.0, float(vectors.float().abs().max()))
+        scale = float(vectors.float().abs().max()) or 1.0
         difference = float((vectors.float() - other.float()).abs().max()) / scale
         if difference > tolerance:
             raise BrokenContractError(
-                f"{what} differ by {difference:.2g} (at most {tolerance:g} is allowed)"
+                f"{what} differ by {difference:.2g} of their size (at most {tolerance:g} is allowed)"
             )
 
     def distinct() -> None:

@@ -11,6 +11,7 @@ import torch
 
 from extract.encoders.base import Encoder, Modality, Raw
 from extract.encoders.batching import probe_dim
+from extract.encoders.transformers import quiet_transformers
 from extract.encoders.uri import EncoderURI, loading
 from extract.encoders.weights import state_digest
 
@@ -72,7 +73,7 @@ def load(uri: EncoderURI) -> SentenceEncoder:
 
     if uri.name.startswith((".", "/", "~")) and not Path(uri.name).is_dir():
         uri.refuse("no such folder")
-    with loading(uri):
+    with loading(uri), quiet_transformers():
         model = SentenceTransformer(
             uri.name,
             revision=uri.revision,

@@ -7,6 +7,8 @@ Options: layer, pooling, max_length (text), window and hop (audio, seconds), wei
 (the control), trust_remote_code=true (runs code that the model's author wrote).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,6 +112,25 @@ def modalities(uri: EncoderURI) -> tuple[Modality, ...]:
     return _modalities(model)
 
 
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """No bar and no table while weights are read from disk: what matters of them becomes an error.
+
+    Bars of downloads come from another library and stay.
+    """
+    from transformers.utils import logging
+
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()
+
+
 def hub_options(uri: EncoderURI) -> dict[str, Any]:
     """What every ``from_pretrained`` takes: the revision, and whether the author's code may run."""
     return {"revision": uri.revision or "main", "trust_remote_code": _remote_code(uri)}
@@ -145,7 +166,7 @@ def _load_model(uri: EncoderURI, modality: Modality) -> HFModel:
     weights = uri.choice("weights", ("random",))
     source, options = _source(uri), hub_options(uri)
     missing: list[str] = []
-    with loading(uri):
+    with loading(uri), quiet_transformers():
         config = AutoConfig.from_pretrained(source, **options)
         if weights == "random":
             build: Any = AutoModel.from_config
