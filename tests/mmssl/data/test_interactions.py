@@ -159,9 +159,11 @@ def test_an_invalid_row_is_dropped_and_counted_when_asked(table, text, row, reas
 
 
 def test_rows_invalid_in_two_ways_are_counted_once(table):
-    path = table("user,item,rating\n,1,x\n2,2,x\n3,3,1\n")
-    assert read_interactions(path, invalid_rows="drop").invalid == (
-        Removed("empty user id", 1, 0, 1),
+    path = table("user,item,rating\n,1,x\n,4,5\n2,2,x\n3,3,1\n")
+    result = read_interactions(path, invalid_rows="drop")
+    assert result.frame["row"].to_list() == [4]
+    assert result.invalid == (
+        Removed("empty user id", 2, 0, 2),
         Removed("rating that is not a finite number", 1, 1, 1),
     )
 

@@ -189,7 +189,7 @@ def test_unknown_items_are_an_error_when_asked(source, tmp_path, make_store):
         run(**options, unknown_items="error")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.permutations(grid()), st.sampled_from(["random", "temporal-user", "temporal-global"]))
 def test_the_order_of_the_file_decides_nothing(tmp_path_factory, rows, split):
     folder = tmp_path_factory.mktemp("order")
