@@ -3,8 +3,11 @@
 import contextlib
 import io
 import json
+from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 import cli
 import mmssl
@@ -12,6 +15,7 @@ from examples.quickstart.__main__ import quickstart
 from extract import FeatureStore
 from extract.tables import read_table
 
+ROOT = Path(__file__).parents[2]
 MODALITIES = ("image", "text", "audio")
 ITEMS, USERS = 40, 60
 
@@ -109,3 +113,29 @@ def test_a_second_run_keeps_media_and_features_and_trains_anew(root):
     quickstart(["optimiser.epochs=1"], sample="drawn", items=ITEMS, users=USERS)
     assert [written(project / part) for part in ("media", "features")] == kept
     assert len(set((project / "runs").iterdir()) - runs) == 1
+
+
+def test_the_notebook_runs_on_it_and_names_the_public_api(root, monkeypatch):
+    notebook = nbformat.read(ROOT / "examples" / "python_api.ipynb", as_version=4)
+    source = "\n".join(cell.source for cell in notebook.cells)
+    for name in (
+        "extract.run",
+        "extract.FeatureStore.open",
+        "mmssl.Dataset",
+        "mmssl.train",
+        "mmssl.evaluate",
+        "mmssl.Recommender",
+    ):
+        assert name in source
+    (parameters,) = (c for c in notebook.cells if "parameters" in c.metadata.get("tags", []))
+    parameters.source += f"\nproject = Path({str(root / 'quickstart')!r})\nepochs = 2"
+    # The kernel is a process of its own.
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+    NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+
+    printed = "".join(o.get("text", "") for c in notebook.cells for o in c.get("outputs", []))
+    assert f"packaged:whisper-tiny-en ({ITEMS}, 384) {ITEMS - 2} present" in printed
+    run = json.loads((root / "quickstart" / "runs" / "notebook" / "metrics.json").read_text())
+    assert f"validation Recall@20 {run['metrics']['recall@20']:.4f}" in printed
+    assert f"popularity           {run['popularity']['recall@20']:.4f}" in printed
