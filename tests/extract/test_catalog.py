@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from extract.catalog import Item, parse_template, read_catalog
+from extract.catalog import Item, parse_template, read_catalog, read_item_ids
 from extract.config import ExtractionConfig
 from extract.errors import InputError
 from extract.tables import write_table
@@ -221,3 +221,13 @@ def test_any_ids_and_texts_keep_their_own_rows(tmp_path, rows):
     found = texts(path)
     assert found == rows
     assert list(found) == list(rows)
+
+
+def test_item_ids_alone_need_no_medium(write_items) -> None:
+    assert read_item_ids(write_items(["price", "id"], [[1, "b"], [2, "a/ü"]])) == ["b", "a/ü"]
+    with pytest.raises(InputError, match=r"no column of item ids .*; the table has: name, price"):
+        read_item_ids(write_items(["name", "price"], [["b", 1]]))
+    with pytest.raises(InputError, match="the table holds no items"):
+        read_item_ids(write_items(["id"], []))
+    with pytest.raises(InputError, match="item id 'b' stands in rows 1 and 3"):
+        read_item_ids(write_items(["id", "price"], [["b", 1], ["a", 2], ["b", 3]]))
