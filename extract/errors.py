@@ -11,7 +11,7 @@ class InputError(Exception):
     exit_code = 2
 
 
-class TooManyErrors(InputError):
+class TooManyErrors(InputError):  # noqa: N818 - named after the option --max-errors
     """More items failed than ``--max-errors`` allows; the command line exits with code 3."""
 
     exit_code = 3
@@ -25,7 +25,7 @@ def missing_extra(extra: str, needed_by: str) -> InputError:
 
 
 def nearest(name: str, valid: "list[str] | tuple[str, ...]") -> str:
-    """``" (did you mean 'x'?)"`` for the closest valid name, or the whole list when none is close."""
+    """``" (did you mean 'x'?)"`` for the closest valid name, or all of them when none is close."""
     import difflib
 
     close = difflib.get_close_matches(name, valid, n=1)

@@ -4,8 +4,6 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +17,7 @@ from extract.encoders.base import Encoder
 from extract.engines.local import run_parts
 from extract.errors import InputError
 from extract.manifest import StoreManifest
+from extract.progress import progress_bar
 from extract.store import FeatureStore, check_free
 
 _EXAMPLES = 3
@@ -115,7 +114,7 @@ def run(
     rows = sum(len(store.part_rows(part)) for part in pending)
     started = time.perf_counter()
     if pending:
-        with _progress(config.modality, rows, shown=progress) as advance:
+        with progress_bar(config.modality, rows, "items", shown=progress) as advance:
             run_parts(
                 pending,
                 store=store,
@@ -242,35 +241,3 @@ def _summary(store: FeatureStore, *, processed: int, seconds: float) -> Extracti
         processed=processed,
         seconds=seconds,
     )
-
-
-@contextmanager
-def _progress(label: str, rows: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error; yields the function that advances it."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text(f"{speed:.1f} items/s" if speed else "")
-
-    columns = [
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Rate(),
-        TimeRemainingColumn(),
-    ]
-    with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
-        task = bar.add_task(label, total=rows)
-        yield lambda count: bar.advance(task, count)
