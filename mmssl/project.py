@@ -1,6 +1,5 @@
 """A project: the folder that holds items.csv, features/, data/ and runs/ when no path is typed."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,16 +64,3 @@ class Project:
         if not finished:
             raise InputError(f"{self.root / 'runs'}: no finished run; train one, or name a --model")
         return finished[-1].parent
-
-
-def run_dataset(run: Path) -> Path:
-    """The dataset folder that a run was trained on, as its metrics.json records it.
-
-    Raises:
-        InputError: the run is not finished, or records no dataset.
-    """
-    try:
-        recorded = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-        return Path(recorded["data"])
-    except (OSError, ValueError, KeyError):
-        raise InputError(f"{run}: not a finished run; name the dataset with --data DIR") from None

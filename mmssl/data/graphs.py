@@ -1,6 +1,7 @@
 """Sparse graphs as torch sees them: normalised both ways, with a backward that stays sparse."""
 
 import warnings
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -51,7 +52,8 @@ class SparseMatrix:
         dense = dense.to(self._dtype)
         if not self._csr:
             return gather_product(self._rows, self._columns, self._values, dense, self.shape[0])
-        product: Tensor = _SparseProduct.apply(dense, self._matrix, self._transpose)
+        with torch.autocast(dense.device.type, enabled=False):
+            product: Tensor = _SparseProduct.apply(dense, self._matrix, self._transpose)
         return product
 
 
@@ -166,3 +168,31 @@ class Adjacency:
         inside = columns >= 0
         dense[rows[inside], columns[inside]] = 1
         return dense
+
+
+def csr_tensors(matrices: Mapping[str, sp.csr_array]) -> dict[str, Tensor]:
+    """Pattern of each matrix: ``<name>.crow`` (U + 1,) and ``<name>.col`` (n,), both int64."""
+    tensors = {}
+    for name, matrix in matrices.items():
+        tensors[f"{name}.crow"] = torch.from_numpy(matrix.indptr.astype(np.int64))
+        tensors[f"{name}.col"] = torch.from_numpy(matrix.indices.astype(np.int64))
+    return tensors
+
+
+def csr_arrays(tensors: Mapping[str, Tensor], shape: tuple[int, int]) -> dict[str, sp.csr_array]:
+    """The inverse of ``csr_tensors``: matrices of ones, by name.
+
+    Raises:
+        ValueError: offsets or columns do not fit the shape.
+    """
+    names = [name.removesuffix(".crow") for name in tensors if name.endswith(".crow")]
+    arrays = {}
+    for name in names:
+        crow, col = tensors[f"{name}.crow"].numpy(), tensors[f"{name}.col"].numpy()
+        rows_whole = len(crow) == shape[0] + 1 and crow[0] == 0 and crow[-1] == len(col)
+        if not rows_whole or (np.diff(crow) < 0).any():
+            raise ValueError(f"{name}: row offsets do not fit {shape[0]} users")
+        if len(col) and (col.min() < 0 or col.max() >= shape[1]):
+            raise ValueError(f"{name}: an item row is outside 0..{shape[1] - 1}")
+        arrays[name] = sp.csr_array((np.ones(len(col), dtype=np.float32), col, crow), shape=shape)
+    return arrays

@@ -5,7 +5,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import polars as pl
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from extract.errors import InputError
 from extract.files import atomic_folder, read_json, sha256_file, write_json, write_text
+from mmssl.data.graphs import csr_arrays, csr_tensors
 from mmssl.recommend.model_card import model_card
 
 _FILES = {
@@ -112,9 +112,9 @@ class SavedModel:
             _write_tensors(self.parameters, new / "model.safetensors")
             vectors = {"user": self.user_vectors, "item": self.item_vectors}
             _write_tensors(vectors, new / "vectors.safetensors")
-            _write_tensors(_csr_tensors(self.graphs), new / "graphs.safetensors")
+            _write_tensors(csr_tensors(self.graphs), new / "graphs.safetensors")
             seen = {"train": self.train, "val": self.val}
-            _write_tensors(_csr_tensors(seen), new / "seen.safetensors")
+            _write_tensors(csr_tensors(seen), new / "seen.safetensors")
             manifest = _Manifest(
                 schema_version=1,
                 model=self.info,
@@ -160,8 +160,8 @@ class SavedModel:
     def _read(cls, folder: Path, manifest: _Manifest) -> "SavedModel":
         vectors = load_file(folder / "vectors.safetensors")
         shape = (manifest.users, manifest.items)
-        graphs = _csr_arrays(load_file(folder / "graphs.safetensors"), shape)
-        seen = _csr_arrays(load_file(folder / "seen.safetensors"), shape)
+        graphs = csr_arrays(load_file(folder / "graphs.safetensors"), shape)
+        seen = csr_arrays(load_file(folder / "seen.safetensors"), shape)
         return cls(
             info=manifest.model,
             user_ids=pl.read_parquet(folder / "users.parquet")["user_id"].to_list(),
@@ -228,26 +228,3 @@ def _write_ids(ids: list[str], column: str, path: Path) -> None:
 
 def _write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     save_file({name: each.detach().cpu().contiguous() for name, each in tensors.items()}, path)
-
-
-def _csr_tensors(matrices: dict[str, csr_array]) -> dict[str, Tensor]:
-    """Pattern of each matrix: ``<name>.crow`` (U + 1,) and ``<name>.col`` (n,), both int64."""
-    tensors = {}
-    for name, matrix in matrices.items():
-        tensors[f"{name}.crow"] = torch.from_numpy(matrix.indptr.astype(np.int64))
-        tensors[f"{name}.col"] = torch.from_numpy(matrix.indices.astype(np.int64))
-    return tensors
-
-
-def _csr_arrays(tensors: dict[str, Tensor], shape: tuple[int, int]) -> dict[str, csr_array]:
-    names = [name.removesuffix(".crow") for name in tensors if name.endswith(".crow")]
-    arrays = {}
-    for name in names:
-        crow, col = tensors[f"{name}.crow"].numpy(), tensors[f"{name}.col"].numpy()
-        rows_whole = len(crow) == shape[0] + 1 and crow[0] == 0 and crow[-1] == len(col)
-        if not rows_whole or (np.diff(crow) < 0).any():
-            raise ValueError(f"{name}: row offsets do not fit {shape[0]} users")
-        if len(col) and (col.min() < 0 or col.max() >= shape[1]):
-            raise ValueError(f"{name}: an item row is outside 0..{shape[1] - 1}")
-        arrays[name] = csr_array((np.ones(len(col), dtype=np.float32), col, crow), shape=shape)
-    return arrays

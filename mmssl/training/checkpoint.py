@@ -10,9 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors
-import scipy.sparse as sp
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -107,27 +105,3 @@ def restore_optimiser(
             index, _, field = name.removeprefix(prefix).partition(".")
             state.setdefault(int(index), {})[field] = tensor
     optimiser.load_state_dict({"state": state, "param_groups": facts["groups"]})
-
-
-def flatten_graphs(graphs: Mapping[str, sp.csr_array], prefix: str) -> dict[str, Tensor]:
-    """Graphs of ones (U, I) as named index tensors."""
-    tensors = {}
-    for name, graph in graphs.items():
-        tensors[f"{prefix}{name}/indptr"] = torch.as_tensor(graph.indptr.astype(np.int64))
-        tensors[f"{prefix}{name}/indices"] = torch.as_tensor(graph.indices.astype(np.int64))
-    return tensors
-
-
-def restore_graphs(
-    prefix: str, tensors: Mapping[str, Tensor], shape: tuple[int, int]
-) -> dict[str, sp.csr_array]:
-    """The inverse of ``flatten_graphs``, in the order of the names' first appearance."""
-    graphs = {}
-    for key in tensors:
-        if key.startswith(prefix) and key.endswith("/indptr"):
-            name = key.removeprefix(prefix).removesuffix("/indptr")
-            indices = tensors[f"{prefix}{name}/indices"].numpy()
-            graphs[name] = sp.csr_array(
-                (np.ones(len(indices), np.float32), indices, tensors[key].numpy()), shape=shape
-            )
-    return graphs

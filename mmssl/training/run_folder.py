@@ -36,29 +36,30 @@ class RunFolder:
             InputError: the folder holds a finished run, a run of another configuration or dataset,
                 or something that is no run.
         """
-        if overwrite:
+        # The dataset's digest stands in a comment: the file stays a configuration to copy.
+        text = f"# dataset: {dataset_digest}\n{config.to_yaml()}"
+        if not self.config.is_file():
+            if self.path.exists() and not self.path.is_dir():
+                raise InputError(f"{self.path}: a file stands where the run folder should be")
+            if self.path.is_dir() and any(self.path.iterdir()):
+                raise InputError(
+                    f"{self.path}: not empty and not a training run; choose another --out"
+                )
+        elif overwrite:
             for name in _CONTENTS:
                 _remove(self.path / name)
-        # The dataset's digest stands in a comment: the file stays a configuration to copy.
-        header = f"# dataset: {dataset_digest}\n"
-        text = header + config.to_yaml()
-        if self.config.is_file():
+        else:
             before = self.config.read_text(encoding="utf-8")
             if before != text:
-                what = _first_difference(before, text)
                 raise InputError(
-                    f"{self.path}: holds a run with other settings ({what});"
-                    " choose another --out, or --overwrite it"
+                    f"{self.path}: holds a run with other settings"
+                    f" ({_first_difference(before, text)}); choose another --out, or --overwrite it"
                 )
             if self.metrics.is_file():
                 raise InputError(
                     f"{self.path}: this run is finished; choose another --out, or --overwrite it"
                 )
             return "resume" if has_checkpoint(self.last) else "new"
-        if self.path.is_dir() and any(self.path.iterdir()):
-            raise InputError(f"{self.path}: not empty and not a training run; choose another --out")
-        if self.path.exists() and not self.path.is_dir():
-            raise InputError(f"{self.path}: a file stands where the run folder should be")
         write_text(self.config, text)
         return "new"
 

@@ -4,10 +4,10 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from accelerate import Accelerator
@@ -21,6 +21,7 @@ from extract.files import write_json
 from mmssl.baselines.popularity import Popularity
 from mmssl.config import TrainingConfig
 from mmssl.data.dataset import Dataset, ModalityFeatures
+from mmssl.data.graphs import csr_arrays, csr_tensors
 from mmssl.data.sampling import Batch, BatchSampler
 from mmssl.evaluation.evaluate import Evaluation, evaluate_scores
 from mmssl.model.mmssl import MMSSL
@@ -30,7 +31,7 @@ from mmssl.training.early_stopping import EarlyStopping
 from mmssl.training.export import export_model
 from mmssl.training.run_folder import RunFolder
 
-# What to lower when a part of the objective is no longer a finite number.
+# What to lower when a part of the objective is no longer a finite number, though the weights are.
 _WHAT_TO_LOWER = {
     "bpr": "optimiser.learning_rate",
     "embedding_l2": "optimiser.learning_rate",
@@ -232,18 +233,26 @@ class _Run:
 
     def _descend(self, parts: Mapping[str, Tensor], optimiser: Any) -> dict[str, float]:
         values = {name: float(part.detach()) for name, part in parts.items()}
-        if not all(map(math.isfinite, values.values())):
-            self._diverged(values)
+        broken = [name for name, value in values.items() if not math.isfinite(value)]
+        if broken:
+            self._diverged(
+                ", ".join(f"{name} is {values[name]}" for name in broken),
+                [_WHAT_TO_LOWER[name] for name in broken],
+            )
         self.accelerator.backward(torch.stack(list(parts.values())).sum())
         optimiser.step()
         return values
 
-    def _diverged(self, values: Mapping[str, float]) -> None:
-        broken = [name for name, value in values.items() if not math.isfinite(value)]
-        lower = dict.fromkeys(_WHAT_TO_LOWER[name] for name in broken)
+    def _diverged(self, what: str, otherwise: Iterable[str]) -> NoReturn:
+        """Say what to lower: the rate of whichever side has blown up, else ``otherwise``."""
+        if self.model.critic is not None and _blown_up(self.model.critic.parameters()):
+            lower = ["adversarial.critic_learning_rate"]
+        elif _blown_up(self.parameters):
+            lower = ["optimiser.learning_rate"]
+        else:
+            lower = list(dict.fromkeys(otherwise))
         raise TrainingDivergedError(
-            f"{self.folder.path}: training diverged in epoch {self.epoch}:"
-            f" {', '.join(f'{name} is {values[name]}' for name in broken)};"
+            f"{self.folder.path}: training diverged in epoch {self.epoch}: {what};"
             f" lower {' and '.join(lower)}"
         )
 
@@ -259,7 +268,10 @@ class _Run:
 
     def evaluate(self) -> Evaluation:
         """Full ranking of the validation split, training items left out."""
-        return evaluate_scores(self.model.score, self.dataset.val, exclude=self.seen)
+        try:
+            return evaluate_scores(self.model.score, self.dataset.val, exclude=self.seen)
+        except FloatingPointError as error:
+            self._diverged(str(error), ["optimiser.learning_rate"])
 
     def _selected(self, metrics: Mapping[str, float]) -> float:
         metric = self.config.selection_metric
@@ -287,14 +299,16 @@ class _Run:
 
     def _model_tensors(self) -> dict[str, Tensor]:
         parameters = {f"model/{name}": t for name, t in self.model.state_dict().items()}
-        return parameters | checkpoint.flatten_graphs(self.model.relation_edges, "graphs/")
+        graphs = {f"graphs/{m}": edges for m, edges in self.model.relation_edges.items()}
+        return parameters | csr_tensors(graphs)
 
     def _load_model(self, tensors: Mapping[str, Tensor]) -> None:
         self.model.load_state_dict(
             {n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")}
         )
-        shape = self.seen.shape
-        self.model.load_relations(checkpoint.restore_graphs("graphs/", tensors, shape))
+        graphs = {n: t for n, t in tensors.items() if n.startswith("graphs/")}
+        edges = csr_arrays(graphs, self.seen.shape)
+        self.model.load_relations({n.removeprefix("graphs/"): e for n, e in edges.items()})
 
     def save(self) -> None:
         """Everything that training needs to go on as if it had not stopped."""
@@ -375,6 +389,11 @@ class _Run:
             },
         )
         return result
+
+
+def _blown_up(parameters: Iterable[Tensor]) -> bool:
+    # No weight of a working model comes near 1e15; comparisons with NaN are false.
+    return not all(bool((p.detach().abs() < 1e15).all()) for p in parameters)
 
 
 def _select(dataset: Dataset, wanted: tuple[str, ...] | None) -> dict[str, ModalityFeatures]:

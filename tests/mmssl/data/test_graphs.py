@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mmssl.data.graphs import Adjacency, BipartiteGraph, SparseMatrix, binary, gather_product
+from mmssl.data.graphs import (
+    Adjacency,
+    BipartiteGraph,
+    SparseMatrix,
+    binary,
+    csr_arrays,
+    csr_tensors,
+    gather_product,
+)
 
 CPU = torch.device("cpu")
 edges = st.tuples(st.integers(1, 7), st.integers(1, 7)).flatmap(
@@ -88,3 +96,20 @@ def test_binary_sets_stored_entries_to_one_and_leaves_its_argument_alone(stored)
     matrix = sp.csr_array(stored)
     assert binary(matrix).toarray().tolist() == [[1, 0], [0, 1]]
     assert matrix.toarray().tolist() == stored.tolist()
+
+
+@given(edges)
+def test_patterns_survive_as_tensors_with_their_names_and_order(observed):
+    graphs = {"image/large": sp.csr_array(observed), "audio": sp.csr_array(observed.shape)}
+    back = csr_arrays(csr_tensors(graphs), observed.shape)
+    assert list(back) == ["image/large", "audio"]
+    for name, graph in graphs.items():
+        np.testing.assert_array_equal(back[name].toarray(), graph.toarray())
+
+
+@pytest.mark.parametrize(
+    ("crow", "col"), [([0, 1], [0]), ([0, 2, 1], [0]), ([0, 1, 2], [0, 3]), ([0, 1, 2], [0, -1])]
+)
+def test_a_pattern_that_does_not_fit_is_refused(crow, col):
+    with pytest.raises(ValueError, match=r"^g: "):
+        csr_arrays({"g.crow": torch.tensor(crow), "g.col": torch.tensor(col)}, (2, 3))

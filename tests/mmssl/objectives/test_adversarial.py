@@ -15,7 +15,7 @@ from mmssl.objectives.adversarial import (
 ITEMS = torch.tensor([0, 2, 3, 5])
 
 
-@pytest.fixture()
+@pytest.fixture
 def critic() -> Critic:
     torch.manual_seed(0)
     return Critic(6, 4, (5, 3), (0.0, 0.0)).double()

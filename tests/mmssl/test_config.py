@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import pytest
+
+from extract.errors import InputError
+from mmssl.config import TrainingConfig, shipped
+
+
+def test_a_configuration_survives_its_own_yaml(tmp_path):
+    config = TrainingConfig.load(None, ["seed=3", "features.modalities=[image, text]"])
+    path = tmp_path / "config.yaml"
+    path.write_text(config.to_yaml())
+    assert TrainingConfig.load(path) == config
+
+
+def test_arguments_win_over_the_file(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("seed: 1\ncontrast:\n  weight: 0.5\n  temperature: 0.2\n")
+    config = TrainingConfig.load(path, ["seed=2", "contrast.weight=1e-3"])
+    assert (config.seed, config.contrast.weight, config.contrast.temperature) == (2, 1e-3, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("contrast.wieght=1", "unknown setting 'contrast.wieght'; did you mean 'contrast.weight'?"),
+        ("learning_rate=1", "did you mean 'optimiser.learning_rate'?"),
+        ("seeed=1", "did you mean 'seed'?"),
+        ("optimiser.lr=1", "optimiser has: learning_rate, "),
+        ("qqqqq=1", "--print-config shows all settings"),
+        ("seed", "a setting is written key.sub=value"),
+        ("seed.sub=1", "seed: Input should be a valid integer"),
+        ("seed=[", "not readable as YAML"),
+        ("seed=-1", "seed: Input should be greater than or equal to 0"),
+        ("optimiser.epochs=0", "optimiser.epochs: "),
+        ("features.dropout=1.0", "features.dropout: "),
+        ("contrast.temperature=0", "contrast.temperature: "),
+        ("contrast.weight=.inf", "contrast.weight: "),
+        ("backbone.heads=5", "embedding_dim 64 must be a multiple of heads 5"),
+        ("adversarial.critic_items=some", "adversarial.critic_items: "),
+        ("backbone.attention=none", "'paper' or 'identity'"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_it(setting, message):
+    with pytest.raises(InputError) as error:
+        TrainingConfig.load(None, [setting])
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"- a\n- b\n", "expected `key: value` lines, found list"),
+        (b"seed: [1\n", "not readable as YAML"),
+        (b"\xff\xfe", "not readable as YAML"),
+        (b"seed: !!python/object/apply:os.system ['true']\n", "not readable as YAML"),
+    ],
+)
+def test_a_broken_file_is_one_error_that_names_it(tmp_path, content, message):
+    path = tmp_path / "broken.yaml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"broken\.yaml") as error:
+        TrainingConfig.load(path)
+    assert message in str(error.value)
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(InputError, match=r"nowhere\.yaml: no such configuration file"):
+        TrainingConfig.load(Path("nowhere.yaml"))
+
+
+def test_an_empty_file_is_the_defaults(tmp_path):
+    (tmp_path / "empty.yaml").touch()
+    assert TrainingConfig.load(tmp_path / "empty.yaml") == TrainingConfig()
+
+
+@pytest.mark.parametrize("name", ["tiktok.yaml", "quickstart.yaml"])
+def test_the_shipped_presets_load_with_every_part_on(name):
+    config = TrainingConfig.load(shipped(name))
+    assert config.contrast.weight >= 1e-4
+    assert config.adversarial.weight >= 1e-5
+    assert config.backbone.attention == "paper"
+    assert config.relations.graph != "observed"

@@ -1,0 +1,124 @@
+"""Every option of a training run acts: each is changed alone, and the trained vectors differ."""
+
+import json
+
+import pytest
+import torch
+
+from mmssl.config import TrainingConfig, _keys
+from mmssl.recommend.model_folder import SavedModel
+from mmssl.training.trainer import train
+
+BASE = {
+    "backbone.embedding_dim": 8,
+    "optimiser.batch_users": 16,
+    "optimiser.epochs": 4,
+    "optimiser.learning_rate": 0.02,
+    "relations.warm_up": 1,
+    "relations.rate": 0.1,
+    "adversarial.critic_items": 16,
+    "adversarial.critic_users": 8,
+    "adversarial.weight": 0.1,
+    "adversarial.gumbel_temperature": 0.5,
+    "adversarial.gumbel_scale": 0.1,
+}
+
+CHANGES = {
+    "seed": 2,
+    "features.modalities": "[image]",
+    "features.scaling": "unit",
+    "features.missing": "mean",
+    "features.dropout": 0.5,
+    "backbone.embedding_dim": 16,
+    "backbone.heads": 2,
+    "backbone.attention": "identity",
+    "backbone.layers": 1,
+    "backbone.normalisation": "symmetric",
+    "backbone.propagation_order": "simultaneous",
+    "backbone.final_softmax": "true",
+    "backbone.relation_rate": 0.1,
+    "backbone.feature_rate": 0.1,
+    "relations.graph": "union",
+    "relations.rate": 0.3,
+    "relations.warm_up": 2,
+    "relations.refresh": 2,
+    "contrast.weight": 0.3,
+    "contrast.temperature": 0.1,
+    "contrast.anchor": "collaborative",
+    "adversarial.weight": 1.0,
+    "adversarial.mask_observed": "false",
+    "adversarial.critic_users": 4,
+    "adversarial.critic_items": 8,
+    "adversarial.critic_hidden": "[16, 8]",
+    "adversarial.critic_dropout": "[0.1, 0.1]",
+    "adversarial.critic_learning_rate": 0.01,
+    "adversarial.gradient_penalty": 1.0,
+    "adversarial.gumbel_temperature": 0.1,
+    "adversarial.gumbel_scale": 1.0,
+    "adversarial.prediction_scale": 5.0,
+    "optimiser.learning_rate": 0.01,
+    "optimiser.weight_decay": 1.0,
+    "optimiser.embedding_l2": 0.1,
+    "optimiser.feature_l2": 0.1,
+    "optimiser.batch_users": 8,
+    "precision": "bf16",
+}
+
+# These change what is kept, or what it is called, not each step.
+OTHERWISE_TESTED = {"name", "selection_metric", "optimiser.epochs", "optimiser.patience"}
+
+
+def run(dataset, out, changes):
+    settings = [f"{key}={value}" for key, value in {**BASE, **changes}.items()]
+    train(TrainingConfig.load(None, settings), dataset, out)
+    vectors = SavedModel.load(out)
+    return vectors.user_vectors, vectors.item_vectors
+
+
+@pytest.fixture(scope="module")
+def before(dataset, tmp_path_factory):
+    # Only the last epoch shows every option's effect: it is made the best one.
+    return run(dataset, tmp_path_factory.mktemp("base") / "run", {})
+
+
+def test_every_option_is_covered():
+    assert set(_keys(TrainingConfig)) == set(CHANGES) | OTHERWISE_TESTED
+
+
+@pytest.mark.parametrize("option", CHANGES)
+def test_the_option_acts(option, dataset, tmp_path, before):
+    vectors = run(dataset, tmp_path / "run", {option: CHANGES[option]})
+    same = all(
+        now.shape == then.shape and torch.equal(now, then)
+        for now, then in zip(vectors, before, strict=True)
+    )
+    assert not same, f"{option}={CHANGES[option]} changed nothing"
+
+
+def epochs(out) -> list[dict]:
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["event"] == "epoch"]
+
+
+def test_epochs_and_patience_end_training(dataset, tmp_path):
+    run(dataset, tmp_path / "long", {"optimiser.epochs": 3, "optimiser.patience": 100})
+    assert len(epochs(tmp_path / "long")) == 3
+    # A rate so small that no list changes: every epoch is as good as the first.
+    still = {"optimiser.learning_rate": 1e-12, "optimiser.weight_decay": 0, "relations.warm_up": 99}
+    run(dataset, tmp_path / "still", {**still, "optimiser.epochs": 50, "optimiser.patience": 2})
+    assert len(epochs(tmp_path / "still")) == 3
+
+
+def test_the_selection_metric_chooses_the_epoch(dataset, tmp_path):
+    changes = {"optimiser.epochs": 12, "optimiser.patience": 100}
+    for metric in ("recall@10", "ndcg@50"):
+        out = tmp_path / metric
+        run(dataset, out, {**changes, "selection_metric": metric})
+        values = [line["validation"][metric] for line in epochs(out)]
+        chosen = json.loads((out / "metrics.json").read_text())["best_epoch"]
+        assert chosen == values.index(max(values)) + 1
+
+
+def test_the_name_stands_in_the_model(dataset, tmp_path):
+    run(dataset, tmp_path / "run", {"name": "mine"})
+    assert SavedModel.load(tmp_path / "run").info.variant == "mine"

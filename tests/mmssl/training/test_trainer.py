@@ -1,0 +1,174 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from extract.errors import InputError
+from mmssl.config import TrainingConfig
+from mmssl.data.dataset import Dataset
+from mmssl.evaluation.evaluate import evaluate
+from mmssl.recommend.model_folder import SavedModel
+from mmssl.training.trainer import TrainingDivergedError, TrainingResult, train
+
+SMALL = (
+    "backbone.embedding_dim=8",
+    "optimiser.batch_users=16",
+    "optimiser.learning_rate=0.02",
+    "optimiser.epochs=6",
+    "relations.warm_up=2",
+    "relations.rate=0.1",
+    "adversarial.critic_items=16",
+    "adversarial.critic_users=8",
+    "adversarial.weight=0.1",
+)
+
+
+def config(*settings: str) -> TrainingConfig:
+    return TrainingConfig.load(None, [*SMALL, *settings])
+
+
+def log_lines(run: Path, event: str) -> list[dict]:
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["event"] == event]
+
+
+@pytest.fixture(scope="module")
+def finished(dataset, tmp_path_factory) -> TrainingResult:
+    return train(config(), dataset, tmp_path_factory.mktemp("runs") / "run")
+
+
+def test_learns_more_than_popularity_where_tastes_differ(finished):
+    assert finished.metrics["recall@10"] > finished.popularity["recall@10"] + 0.1
+
+
+def test_the_best_epoch_is_the_first_maximum_of_the_log(finished):
+    epochs = log_lines(finished.path, "epoch")
+    values = [line["validation"]["recall@20"] for line in epochs]
+    assert finished.best_epoch == int(np.argmax(values)) + 1
+    assert finished.metrics == epochs[finished.best_epoch - 1]["validation"]
+
+
+def test_metrics_json_holds_what_evaluate_measures_on_the_saved_model(finished, dataset_folder):
+    stored = json.loads((finished.path / "metrics.json").read_text())
+    measured = evaluate(finished.path, "val", dataset_folder)
+    assert stored["metrics"] == pytest.approx(measured.metrics, abs=1e-12)
+    assert stored["popularity"] == pytest.approx(measured.popularity, abs=1e-12)
+
+
+def test_training_never_reads_the_test_split(finished, dataset_folder):
+    assert Dataset.open(dataset_folder).test_reads() == 0
+
+
+def test_the_saved_graphs_are_those_that_the_log_counted(finished):
+    saved = SavedModel.load(finished.path)
+    logged = log_lines(finished.path, "epoch")[finished.best_epoch - 1]["relation_edges"]
+    if finished.best_epoch >= 2:
+        assert {m: g.nnz for m, g in saved.graphs.items()} == logged
+
+
+def test_gradient_norms_are_logged_once_when_the_warm_up_has_ended(finished):
+    (line,) = log_lines(finished.path, "gradient_norms")
+    assert line["epoch"] == 3
+    assert set(line["parts"]) == {"bpr", "embedding_l2", "feature_l2", "contrast", "generator"}
+    assert min(line["parts"].values()) > 0
+    assert line["parameters"]["attention.w_q"] > 0
+    assert line["parameters"]["attention.w_k"] > 0
+    # b3 moves real and generated scores alike, and cancels.
+    assert all(norm > 0 for name, norm in line["critic"].items() if name != "b3")
+
+
+def test_the_same_seed_gives_the_same_model_and_another_does_not(finished, dataset, tmp_path):
+    again = train(config(), dataset, tmp_path / "again")
+    other = train(config("seed=2"), dataset, tmp_path / "other")
+    vectors = [SavedModel.load(r.path).item_vectors for r in (finished, again, other)]
+    assert torch.equal(vectors[0], vectors[1])
+    assert not torch.equal(vectors[0], vectors[2])
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 4])
+def test_an_interrupted_run_goes_on_to_the_same_bits(finished, dataset, tmp_path, stop_after):
+    reported = []
+
+    def interrupt(line):
+        reported.append(line)
+        if len(reported) == stop_after:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(config(), dataset, out, report=interrupt)
+    assert not (out / "metrics.json").exists()
+    resumed = train(config(), dataset, out)
+    assert resumed.metrics == finished.metrics
+    theirs, ours = SavedModel.load(finished.path), SavedModel.load(out)
+    assert torch.equal(ours.user_vectors, theirs.user_vectors)
+    assert torch.equal(ours.item_vectors, theirs.item_vectors)
+
+    def without_times(run):
+        return [{**line, "seconds": None} for line in log_lines(run, "epoch")]
+
+    assert without_times(out) == without_times(finished.path)
+
+
+def test_a_finished_or_different_run_is_not_written_over(finished, dataset):
+    with pytest.raises(InputError, match="finished"):
+        train(config(), dataset, finished.path)
+    with pytest.raises(InputError, match="'seed: 1' there, 'seed: 7' now"):
+        train(config("seed=7"), dataset, finished.path)
+
+
+def test_overwrite_starts_anew_and_leaves_other_files_alone(dataset, tmp_path):
+    out = tmp_path / "run"
+    train(config("optimiser.epochs=1"), dataset, out)
+    (out / "notes.txt").write_text("mine")
+    train(config("optimiser.epochs=2"), dataset, out, overwrite=True)
+    assert len(log_lines(out, "epoch")) == 2
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_that_is_no_run_is_refused(dataset, tmp_path):
+    (tmp_path / "thesis.doc").write_text("years of work")
+    with pytest.raises(InputError, match="not a training run"):
+        train(config(), dataset, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("setting", "advice"),
+    [
+        ("optimiser.learning_rate=1e30", "lower optimiser.learning_rate"),
+        ("adversarial.critic_learning_rate=1e30", "adversarial.critic_learning_rate"),
+    ],
+)
+def test_divergence_ends_with_what_to_lower(dataset, tmp_path, setting, advice):
+    with pytest.raises(TrainingDivergedError, match=advice):
+        train(config(setting), dataset, tmp_path / "run")
+
+
+def test_a_switched_off_part_is_absent(dataset, tmp_path):
+    out = tmp_path / "run"
+    train(config("contrast.weight=0", "adversarial.weight=0", "optimiser.epochs=1"), dataset, out)
+    (line,) = log_lines(out, "epoch")
+    assert set(line["losses"]) == {"bpr", "embedding_l2", "feature_l2"}
+
+
+def test_an_unknown_modality_or_metric_is_named(dataset, tmp_path):
+    with pytest.raises(InputError, match=r"no 'video' \(it has: "):
+        train(config("features.modalities=[video]"), dataset, tmp_path / "a")
+    with pytest.raises(InputError, match="no metric 'recall@21'"):
+        train(config("selection_metric=recall@21"), dataset, tmp_path / "b")
+
+
+def test_a_dataset_without_features_is_refused(dataset, tmp_path):
+    bare = Dataset(
+        dataset.path,
+        dataset.user_ids,
+        dataset.item_ids,
+        dataset.train,
+        dataset.val,
+        {},
+        dataset.manifest,
+    )
+    with pytest.raises(InputError, match="no features"):
+        train(config(), bare, tmp_path / "run")
