@@ -57,7 +57,8 @@ def test_the_store_keeps_the_ids_and_says_what_made_it(run, tmp_path, histogram_
     assert (manifest.dim, manifest.space, manifest.dtype) == (256, "byte-histogram", "float32")
     assert (manifest.modality, manifest.source) == ("text", "column 'text'")
     assert (manifest.items, manifest.rows_per_part) == (4, 3)
-    assert manifest.libraries["torch"] == torch.__version__.partition("+")[0]
+    # The installed distribution may leave out the build's "+cpu".
+    assert torch.__version__.startswith(manifest.libraries["torch"])
     assert str(tmp_path) not in (tmp_path / "store/manifest.json").read_text()
 
 
