@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 # Corners of each shape on the unit circle as (angle in turns, radius); the disc has many.
@@ -99,12 +100,12 @@ def _draw(shape: str, colour: str, size: float, rng: np.random.Generator) -> Ima
     return picture
 
 
-def _tone(shape: str, colour: str, rng: np.random.Generator) -> np.ndarray:
+def _tone(shape: str, colour: str, rng: np.random.Generator) -> NDArray[np.float32]:
     time = np.arange(int(RATE * rng.uniform(0.5, 1.2))) / RATE
     pitch = PITCHES[colour] * 2 ** rng.normal(0, 0.04)
-    wave = sum(
-        strength * np.sin(2 * np.pi * pitch * (k + 1) * time)
-        for k, strength in enumerate(OVERTONES[shape])
-    )
+    wave = np.zeros_like(time)
+    for k, strength in enumerate(OVERTONES[shape], start=1):
+        wave += strength * np.sin(2 * np.pi * k * pitch * time)
     envelope = np.minimum(time / 0.02, 1) * np.exp(-3 * time)
-    return (wave / np.abs(wave).max() * envelope * rng.uniform(0.4, 0.9)).astype(np.float32)
+    loudness = rng.uniform(0.4, 0.9) / np.abs(wave).max()
+    return np.asarray(wave * envelope * loudness, dtype=np.float32)

@@ -78,7 +78,7 @@ def write(path: Path, facts: Facts, items: dict[str, Item], shelves: list[Shelf]
 </main>
 <footer class="soft">
 <p>{escape(facts.source)}</p>
-<p>Written by the MMSSL toolkit's quickstart. The commands to go on by hand are in its README.</p>
+<p>Written by the MMSSL toolkit's quickstart. The README says how to go on by hand.</p>
 </footer>
 <script>
 {script}</script>
@@ -97,7 +97,7 @@ def _header(facts: Facts, shown: int) -> str:
     )
     return f"""<header>
 <h1>Recommendations from pictures, words and sounds</h1>
-<p class="soft">Each item was turned into embeddings by three pretrained encoders; MMSSL learned
+<p class="soft">Each item became embeddings by three pretrained encoders; MMSSL learned
 from them and from who liked what.</p>
 <p class="notice" role="note"><strong>The users are simulated.</strong> Nobody real liked these
 items: {facts.users:,} users and their {facts.likes:,} likes were drawn from category tastes,
@@ -135,7 +135,7 @@ def _bar(share: float, kind: str) -> str:
 
 
 def _missing(count: int) -> str:
-    return f"<br><span class='soft'>{count:,} items have none</span>" if count else ""
+    return f"<br><span class='soft'>nothing usable in {count:,} items</span>" if count else ""
 
 
 def _person(shelf: Shelf, items: dict[str, Item]) -> str:
