@@ -13,7 +13,7 @@ from extract.encoders.base import Encoder, Modality, Raw
 from extract.encoders.batching import probe_dim
 from extract.encoders.transformers import quiet_transformers
 from extract.encoders.uri import EncoderURI, loading
-from extract.encoders.weights import state_digest
+from extract.encoders.weights import seeded, state_digest
 
 
 class SentenceEncoder(Encoder):
@@ -73,12 +73,18 @@ def load(uri: EncoderURI) -> SentenceEncoder:
 
     if uri.name.startswith((".", "/", "~")) and not Path(uri.name).is_dir():
         uri.refuse("no such folder")
+    remote_code = uri.choice("trust_remote_code", ("true", "false")) == "true"
     with loading(uri), quiet_transformers():
-        model = SentenceTransformer(
-            uri.name,
-            revision=uri.revision,
-            device="cpu",
-            trust_remote_code=uri.choice("trust_remote_code", ("true", "false")) == "true",
-            model_kwargs={"use_safetensors": True},
+        # Many checkpoints lack BERT's pooler, which nothing here reads: it is filled at random, and
+        # with a fixed seed the digest of the weights stays the same.
+        model = seeded(
+            uri,
+            lambda: SentenceTransformer(
+                uri.name,
+                revision=uri.revision,
+                device="cpu",
+                trust_remote_code=remote_code,
+                model_kwargs={"use_safetensors": True},
+            ),
         )
     return SentenceEncoder(model, "st", uri.name)

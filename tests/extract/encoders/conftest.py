@@ -1,4 +1,4 @@
-"""Tiny models, built from a configuration with a fixed seed and saved as a person would have them."""
+"""Tiny models, built from a configuration with a fixed seed and saved as people have them."""
 
 import json
 import os

@@ -112,5 +112,5 @@ def test_a_library_that_fails_becomes_one_line():
         raise OSError("no such\n\n   model " + "x" * 1000)
     assert str(raised.value).startswith("encoder hf:a: cannot be loaded (OSError: no such model xx")
     assert len(str(raised.value)) < 400
-    with pytest.raises(InputError, match="^our own$"), loading(parse_uri("hf:a")):
+    with pytest.raises(InputError, match=r"^our own$"), loading(parse_uri("hf:a")):
         raise InputError("our own")

@@ -1,0 +1,100 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from transformers import AutoModel, AutoTokenizer, T5EncoderModel
+
+
+def direct(folder, texts, read, max_length=40, auto=AutoModel, **tokenizing):
+    """The library alone: tokenizer and model, text by text, so without any padding."""
+    model = auto.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    options = {"truncation": True, "max_length": max_length, "return_tensors": "pt", **tokenizing}
+    with torch.inference_mode():
+        return torch.cat([read(model, tokenizer(text, **options)) for text in texts])
+
+
+@pytest.mark.parametrize(
+    ("name", "query", "read"),
+    [
+        ("bert", "", lambda m, x: m(**x).last_hidden_state.mean(1)),
+        ("bert", "?pooling=cls", lambda m, x: m(**x).last_hidden_state[:, 0]),
+        ("bert", "?pooling=last", lambda m, x: m(**x).last_hidden_state[:, -1]),
+        ("bert", "?pooling=max", lambda m, x: m(**x).last_hidden_state.amax(1)),
+        (
+            "bert",
+            "?layer=1",
+            lambda m, x: m(**x, output_hidden_states=True).hidden_states[1].mean(1),
+        ),
+        ("clap", "", lambda m, x: m.get_text_features(**x).pooler_output),
+        ("clip", "", lambda m, x: m.get_text_features(**x).pooler_output),
+        ("clip", "?pooling=mean", lambda m, x: m.text_model(**x).last_hidden_state.mean(1)),
+        # A decoder gives its last token: the only one that has read the whole text.
+        ("gpt2", "", lambda m, x: m(**x).last_hidden_state[:, -1]),
+        ("gpt2", "?pooling=mean", lambda m, x: m(**x).last_hidden_state.mean(1)),
+    ],
+)
+def test_vectors_equal_the_librarys(name, query, read, tiny, load, encode, raws):
+    folder = tiny(name)
+    limit = {"clap": 15, "clip": 24}.get(name, 40)
+    expected = direct(folder, raws["text"], read, limit if name != "gpt2" else 64)
+
+    encoder = load(f"hf:{folder}{query}", "text")
+
+    assert encoder.dim == expected.shape[1]
+    torch.testing.assert_close(encode(encoder, raws["text"]), expected, rtol=0, atol=1e-5)
+
+
+def test_siglip_reads_texts_padded_to_the_full_length(tiny, load, encode, raws):
+    folder = tiny("siglip")
+    expected = direct(
+        folder,
+        raws["text"],
+        lambda m, x: m.get_text_features(**x).pooler_output,
+        max_length=16,
+        padding="max_length",
+    )
+    vectors = encode(load(f"hf:{folder}", "text"), raws["text"])
+    torch.testing.assert_close(vectors, expected, rtol=0, atol=1e-5)
+
+
+def test_of_an_encoder_decoder_the_encoder_is_used(tiny, load, encode, raws):
+    folder = tiny("t5")
+    expected = direct(
+        folder, raws["text"], lambda m, x: m(**x).last_hidden_state.mean(1), 64, T5EncoderModel
+    )
+    vectors = encode(load(f"hf:{folder}", "text"), raws["text"])
+    torch.testing.assert_close(vectors, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    # RoBERTa's positions begin behind its padding index, 14 here: 30 - 15 are left.
+    ("name", "limit"),
+    [("bert", 40), ("gpt2", 64), ("clip", 24), ("roberta", 15), ("clap", 15)],
+)
+def test_long_texts_are_cut_at_what_the_model_takes(name, limit, tiny, load, encode):
+    encoder = load(f"hf:{tiny(name)}", "text")
+    prepared = encoder.preprocess("red shoes " * 500)
+    assert encoder.length(prepared) == limit
+    assert torch.isfinite(encode(encoder, ["red shoes " * 500, "cat"])).all()
+
+
+def test_max_length_cuts_earlier(tiny, load, encode, raws):
+    folder = tiny("bert")
+    expected = direct(folder, raws["text"], lambda m, x: m(**x).last_hidden_state.mean(1), 6)
+    vectors = encode(load(f"hf:{folder}?max_length=6", "text"), raws["text"])
+    torch.testing.assert_close(vectors, expected, rtol=0, atol=1e-5)
+
+
+def test_a_text_without_tokens_is_named(tiny, load):
+    encoder = load(f"hf:{tiny('gpt2')}", "text")
+    with pytest.raises(ValueError, match="the tokenizer finds no token in the text"):
+        encoder.preprocess("   ")
+
+
+def test_many_threads_may_tokenise_at_once(tiny, load):
+    encoder = load(f"hf:{tiny('bert')}", "text")
+    texts = [f"{'red cat ' * (i % 30)} shoes" for i in range(400)]
+    expected = [encoder.preprocess(text) for text in texts]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(encoder.preprocess, texts)) == expected
