@@ -10,7 +10,8 @@ from mmssl.config import TrainingConfig
 from mmssl.data.dataset import Dataset
 from mmssl.evaluation.evaluate import evaluate
 from mmssl.recommend.model_folder import SavedModel
-from mmssl.training.trainer import TrainingDivergedError, TrainingResult, train
+from mmssl.training.learner import TrainingDivergedError
+from mmssl.training.trainer import TrainingResult, train
 
 SMALL = (
     "backbone.embedding_dim=8",

@@ -1,0 +1,215 @@
+"""What learns: the model, its optimisers and random draws - one step of them, and their state."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NoReturn
+
+import scipy.sparse as sp
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import patch_environment
+from torch import Tensor
+
+from extract.device import resolve_device
+from extract.errors import InputError
+from mmssl.config import TrainingConfig
+from mmssl.data.dataset import ModalityFeatures
+from mmssl.data.graphs import csr_arrays, csr_tensors
+from mmssl.data.sampling import Batch, BatchSampler
+from mmssl.model.mmssl import MMSSL
+from mmssl.training.checkpoint import flatten_optimiser, restore_optimiser
+from mmssl.training.diagnostics import parameter_gradient_norms, part_gradient_norms
+
+# What to lower when a part of the objective is no longer a finite number, though the weights are.
+_WHAT_TO_LOWER = {
+    "bpr": "optimiser.learning_rate",
+    "embedding_l2": "optimiser.learning_rate",
+    "feature_l2": "optimiser.learning_rate",
+    "contrast": "contrast.weight (or raise contrast.temperature)",
+    "generator": "adversarial.weight",
+    "wasserstein": "adversarial.critic_learning_rate",
+    "gradient_penalty": "adversarial.gradient_penalty or adversarial.critic_learning_rate",
+}
+
+
+class TrainingDivergedError(InputError):
+    """A part of the objective became NaN or infinite; the message says what to lower."""
+
+
+class Learner:
+    """The model with everything that changes while it learns."""
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        observed: sp.csr_array,
+        features: Mapping[str, ModalityFeatures],
+        accelerator: Accelerator,
+    ) -> None:
+        """Build model, sampler and optimisers from the configuration's seed.
+
+        Args:
+            config: the run's configuration.
+            observed: (U, I) training interactions.
+            features: raw embeddings by modality.
+            accelerator: device and precision.
+        """
+        self.accelerator = accelerator
+        torch.manual_seed(config.seed)
+        self._draws = torch.Generator().manual_seed(config.seed)
+        self._shape = observed.shape
+        self.model = MMSSL(config, observed, features, self._draws, device=accelerator.device)
+        self.sampler = BatchSampler(
+            observed, config.optimiser.batch_users, self._draws, accelerator.device
+        )
+        critic = self.model.critic
+        of_critic = set(critic.parameters()) if critic else set()
+        self._parameters = [p for p in self.model.parameters() if p not in of_critic]
+        self._optimiser = accelerator.prepare(
+            torch.optim.AdamW(
+                self._parameters,
+                lr=config.optimiser.learning_rate,
+                weight_decay=config.optimiser.weight_decay,
+            )
+        )
+        self._critic_optimiser = critic and accelerator.prepare(
+            torch.optim.Adam(
+                critic.parameters(), lr=config.adversarial.critic_learning_rate, betas=(0.5, 0.9)
+            )
+        )
+
+    # --- steps -------------------------------------------------------------------------------
+
+    def step(self, batch: Batch, norms: dict[str, Any] | None = None) -> dict[str, float]:
+        """One step of the critic, then one of everything else.
+
+        Args:
+            batch: the users and items of the step.
+            norms: filled with gradient norms when given: ``parts`` (of each part of the objective,
+                over all parameters but the critic's), ``parameters`` and ``critic`` (by name).
+
+        Returns:
+            The value of every part, weights included.
+
+        Raises:
+            TrainingDivergedError: a part is not finite.
+        """
+        values: dict[str, float] = {}
+        critic = self.model.critic
+        if critic is not None:
+            with self.accelerator.autocast():
+                critic_parts = self.model.critic_losses(batch)
+            values |= self._descend(critic_parts, self._critic_optimiser)
+            if norms is not None:
+                norms["critic"] = parameter_gradient_norms(critic)
+            critic.zero_grad()
+            critic.requires_grad_(False)
+        with self.accelerator.autocast():
+            parts = self.model.losses(batch)
+        if norms is not None:
+            norms["parts"] = part_gradient_norms(parts, self._parameters)
+        values |= self._descend(parts, self._optimiser)
+        if critic is not None:
+            critic.requires_grad_(True)
+        if norms is not None:
+            norms["parameters"] = {
+                name: norm
+                for name, norm in parameter_gradient_norms(self.model).items()
+                if not name.startswith("critic.")
+            }
+        self._optimiser.zero_grad()
+        return values
+
+    def _descend(self, parts: Mapping[str, Tensor], optimiser: Any) -> dict[str, float]:
+        values = {name: float(part.detach()) for name, part in parts.items()}
+        broken = [name for name, value in values.items() if not math.isfinite(value)]
+        if broken:
+            self.diverged(
+                ", ".join(f"{name} is {values[name]}" for name in broken),
+                [_WHAT_TO_LOWER[name] for name in broken],
+            )
+        self.accelerator.backward(torch.stack(list(parts.values())).sum())
+        optimiser.step()
+        return values
+
+    def diverged(self, what: str, otherwise: Iterable[str]) -> NoReturn:
+        """Say what to lower: the rate of whichever side has blown up, else ``otherwise``."""
+        critic = self.model.critic
+        if critic is not None and _blown_up(critic.parameters()):
+            lower = ["adversarial.critic_learning_rate"]
+        elif _blown_up(self._parameters):
+            lower = ["optimiser.learning_rate"]
+        else:
+            lower = list(dict.fromkeys(otherwise))
+        raise TrainingDivergedError(f"training diverged: {what}; lower {' and '.join(lower)}")
+
+    # --- state -------------------------------------------------------------------------------
+
+    def model_tensors(self) -> dict[str, Tensor]:
+        """Parameters and learned graphs: what scoring needs."""
+        parameters = {f"model/{name}": t for name, t in self.model.state_dict().items()}
+        graphs = {f"graphs/{m}": edges for m, edges in self.model.relation_edges.items()}
+        return parameters | csr_tensors(graphs)
+
+    def load_model(self, tensors: Mapping[str, Tensor]) -> None:
+        """The inverse of ``model_tensors``; other tensors are left aside."""
+        self.model.load_state_dict(
+            {n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")}
+        )
+        graphs = {n: t for n, t in tensors.items() if n.startswith("graphs/")}
+        edges = csr_arrays(graphs, self._shape)
+        self.model.load_relations({n.removeprefix("graphs/"): e for n, e in edges.items()})
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and JSON facts from which training goes on as if it had not stopped."""
+        tensors, facts = self.model_tensors(), {}
+        tensors["rng/draws"] = self._draws.get_state()
+        tensors["rng/torch"] = torch.get_rng_state()
+        if self.accelerator.device.type == "cuda":
+            tensors["rng/cuda"] = torch.cuda.get_rng_state(self.accelerator.device)
+        for name, optimiser in self._optimisers():
+            state, facts[name] = flatten_optimiser(optimiser, f"{name}/")
+            tensors |= state
+        return tensors, facts
+
+    def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """The inverse of ``state``."""
+        self.load_model(tensors)
+        for name, optimiser in self._optimisers():
+            restore_optimiser(optimiser, f"{name}/", tensors, facts[name])
+        self._draws.set_state(tensors["rng/draws"])
+        torch.set_rng_state(tensors["rng/torch"])
+        if "rng/cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["rng/cuda"], self.accelerator.device)
+
+    def _optimisers(self) -> Iterator[tuple[str, Any]]:
+        # What accelerate wraps around an optimiser keeps nothing of its own.
+        yield "optimiser", self._optimiser.optimizer
+        if self._critic_optimiser is not None:
+            yield "critic_optimiser", self._critic_optimiser.optimizer
+
+
+def _blown_up(parameters: Iterable[Tensor]) -> bool:
+    # No weight of a working model comes near 1e15; comparisons with NaN are false.
+    return not all(bool((p.detach().abs() < 1e15).all()) for p in parameters)
+
+
+def make_accelerator(device: str, precision: str) -> Accelerator:
+    """Device and precision through accelerate.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda:N`` or ``mps``.
+        precision: ``no``, ``bf16`` or ``fp16``.
+
+    Raises:
+        InputError: no such device here, or several processes.
+    """
+    place = resolve_device(device)
+    # Accelerate keeps device and precision for the whole process; a second run may want others.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    with patch_environment(accelerate_torch_device=str(place)):
+        accelerator = Accelerator(mixed_precision=precision, cpu=place.type == "cpu")
+    if accelerator.num_processes > 1:
+        raise InputError("training runs in one process; start it without `accelerate launch`")
+    return accelerator
