@@ -147,7 +147,7 @@ def _check_modality(encoder: Encoder, modality: Modality) -> Iterator[CheckResul
         difference = float(((vectors.float() - other.float()).abs().amax(1) / sizes).max())
         if difference > tolerance:
             raise BrokenContractError(
-                f"{what} differ by {difference:.2g} of their size (at most {tolerance:g} is allowed)"
+                f"{what} differ by {difference:.2g} of their size (at most {tolerance:g})"
             )
 
     def distinct() -> None:

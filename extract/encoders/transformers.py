@@ -118,7 +118,9 @@ def quiet_transformers() -> Iterator[None]:
 
     Bars of downloads come from another library and stay.
     """
-    from transformers.utils import logging
+    import transformers
+
+    logging: Any = transformers.utils.logging
 
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

@@ -7,7 +7,6 @@ import torch
 from extract.encoders.base import Encoder
 from extract.encoders.check import check_encoder
 
-
 CALLS = count()
 
 
