@@ -1,0 +1,1 @@
+"""Examples: the quickstart, a notebook, and an encoder of one's own."""
