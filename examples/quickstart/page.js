@@ -22,6 +22,9 @@ for (const button of document.querySelectorAll("button[data-sound]")) {
     button.setAttribute("aria-pressed", "true");
     button.querySelector("span").textContent = "■";
     player.src = button.dataset.sound;
-    player.play().catch(settle);
+    // Taking over rejects the earlier button's promise: that must not reset this one.
+    player.play().catch(() => {
+      if (pressed === button) settle();
+    });
   });
 }
