@@ -87,4 +87,4 @@ def load(uri: EncoderURI) -> SentenceEncoder:
                 model_kwargs={"use_safetensors": True},
             ),
         )
-    return SentenceEncoder(model, "st", uri.name)
+    return SentenceEncoder(model, "st", uri.label)

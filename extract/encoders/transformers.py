@@ -45,7 +45,7 @@ class HFModel:
         parts = [
             f"{k}={self.uri.options[k]}" for k in ("layer", "pooling") if k in self.uri.options
         ]
-        return "/".join([f"hf:{self.uri.name}#{self.digest[:12]}", *parts])
+        return "/".join([f"hf:{self.uri.label}#{self.digest[:12]}", *parts])
 
     def hidden(self, inputs: dict[str, torch.Tensor], pooling: str) -> torch.Tensor:
         """Run the body: tokens (n, t, d), or (n, d) for ``pooler``.

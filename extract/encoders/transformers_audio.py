@@ -116,7 +116,7 @@ class HFAudioEncoder(Encoder):
         """Digest of the weights, layer, pooling, windows and the extractor's settings."""
         return {
             "library": "transformers",
-            "name": self.loaded.uri.name,
+            "name": self.loaded.uri.label,
             "weights": self.loaded.digest,
             "layer": self.loaded.layer,
             "pooling": "projection" if self.loaded.shared else self.pooling,

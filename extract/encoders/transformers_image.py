@@ -70,7 +70,7 @@ class HFImageEncoder(Encoder):
         """Digest of the weights, layer, pooling and the processor's settings."""
         return {
             "library": "transformers",
-            "name": self.loaded.uri.name,
+            "name": self.loaded.uri.label,
             "weights": self.loaded.digest,
             "layer": self.loaded.layer,
             "pooling": "projection" if self.loaded.shared else self.pooling,

@@ -104,7 +104,7 @@ class HFTextEncoder(Encoder):
         """Digest of the weights, layer, pooling, length, and digest of the vocabulary."""
         return {
             "library": "transformers",
-            "name": self.loaded.uri.name,
+            "name": self.loaded.uri.label,
             "weights": self.loaded.digest,
             "layer": self.loaded.layer,
             "pooling": "projection" if self.loaded.shared else self.pooling,

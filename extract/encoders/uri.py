@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote, unquote
 
@@ -27,6 +28,11 @@ class EncoderURI:
         query = "&".join(pairs)
         name = quote(self.name, safe="/:\\")
         return f"{self.scheme}:{name}{revision}{'?' + query if query else ''}"
+
+    @property
+    def label(self) -> str:
+        """The name; of a local folder its last part, so that nothing depends on where it lies."""
+        return Path(self.name).resolve().name if Path(self.name).is_dir() else self.name
 
     def refuse(self, problem: str) -> NoReturn:
         """Raise an InputError that names this URI."""

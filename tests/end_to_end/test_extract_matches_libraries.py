@@ -40,24 +40,8 @@ from extract.files import sha256_file
 
 IDS = ["7", "007", "b/é.1", "東京", "e"]
 TEXTS = ["red shoes", "a cat .", "two cats and a train " * 6, "the bridge", "blue"]
-WORDS = [
-    "a",
-    "the",
-    "red",
-    "blue",
-    "shoes",
-    "cat",
-    "two",
-    "cats",
-    "train",
-    "bridge",
-    "and",
-    ".",
-    "<pad>",
-    "<unk>",
-    "<s>",
-    "</s>",
-]
+VOCABULARY = "a the red blue shoes cat two cats train bridge and . <pad> <unk> <s> </s>"
+WORDS = VOCABULARY.split()
 SMALL = {
     "hidden_size": 32,
     "num_hidden_layers": 2,

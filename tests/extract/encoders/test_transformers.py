@@ -122,6 +122,17 @@ def test_both_towers_share_one_space_and_single_models_do_not(tiny, load):
     assert load(f"hf:{tiny('siglip')}", "text").space != towers[0].space
 
 
+def test_the_space_of_a_folder_does_not_depend_on_where_it_lies(tiny, tmp_path, load, monkeypatch):
+    folder = tiny("clip")
+    moved = tmp_path / folder.name
+    shutil.copytree(folder, moved)
+    monkeypatch.chdir(tmp_path)
+    encoders = [load(f"hf:{place}", "text") for place in (folder, moved, f"./{folder.name}")]
+    assert len({encoder.space for encoder in encoders}) == 1
+    assert encoders[0].fingerprint() == encoders[1].fingerprint() == encoders[2].fingerprint()
+    assert encoders[0].space.startswith(f"hf:{folder.name}#")
+
+
 def test_loading_prints_nothing(tiny, load, capfd):
     uris = [f"hf:{tiny('bert')}", f"st:{tiny('sentence')}"]
     capfd.readouterr()
