@@ -1,14 +1,19 @@
 """The README.md of a model folder: what the model is, in words and figures for people."""
 
-from typing import TYPE_CHECKING
+from scipy.sparse import csr_array
 
-if TYPE_CHECKING:
-    from mmssl.recommend.model_folder import SavedModel
+from mmssl.recommend.model_info import ModelInfo
 
 
-def model_card(model: "SavedModel") -> str:
-    """The model card as Markdown; every figure in it comes from the model itself."""
-    info = model.info
+def model_card(info: ModelInfo, train: csr_array, val: csr_array, *, dim: int) -> str:
+    """The model card as Markdown; every figure in it comes from the model itself.
+
+    Args:
+        info: what the model is.
+        train: U x I training interactions.
+        val: U x I validation interactions.
+        dim: length of the vectors.
+    """
     encoders = "\n".join(
         f"| {modality} | {f'`{uri}`' if uri else 'features made elsewhere'} |"
         for modality, uri in info.encoders.items()
@@ -18,18 +23,18 @@ def model_card(model: "SavedModel") -> str:
         for name, value in info.metrics.items()
     )
     protocol = "\n".join(f"- {key}: {_plain(value)}" for key, value in info.protocol.items())
-    users, items = model.train.shape
-    cold_users = int((model.train.sum(axis=1) == 0).sum())
-    cold_items = int((model.train.sum(axis=0) == 0).sum())
+    users, items = train.shape
+    cold_users = int((train.sum(axis=1) == 0).sum())
+    cold_items = int((train.sum(axis=0) == 0).sum())
     return f"""\
 # {info.name}, variant {info.variant}
 
 A multi-modal recommender: it scores an item for a user by the inner product of two vectors
-({model.user_vectors.shape[1]} numbers each), learned from interactions and from the items' media.
+({dim} numbers each), learned from interactions and from the items' media.
 
 ## Data
 
-{users:,} users, {items:,} items, {model.train.nnz:,} training and {model.val.nnz:,} validation
+{users:,} users, {items:,} items, {train.nnz:,} training and {val.nnz:,} validation
 interactions. Without any training interaction: users {cold_users:,}, items {cold_items:,}.
 Dataset: `{info.data}`, digest `{info.data_digest}`.
 

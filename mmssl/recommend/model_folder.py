@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import polars as pl
 import torch
@@ -17,6 +17,7 @@ from extract.errors import InputError
 from extract.files import atomic_folder, read_json, sha256_file, write_json, write_text
 from mmssl.data.graphs import csr_arrays, csr_tensors
 from mmssl.recommend.model_card import model_card
+from mmssl.recommend.model_info import ModelInfo
 
 _FILES = {
     "users.parquet",
@@ -27,34 +28,6 @@ _FILES = {
     "seen.safetensors",
 }
 _LIBRARIES = ("mmssl-toolkit", "torch", "numpy", "scipy", "safetensors", "polars")
-
-
-class ModelInfo(BaseModel):
-    """What a model is and where it comes from; plain values, kept in ``config.json``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
-    """The kind of model, as ``mmssl``."""
-    variant: str
-    """Which configuration of it, as ``paper``."""
-    encoders: dict[str, str | None]
-    """Modality -> encoder URI; None where the features came ready-made."""
-    data: str
-    """The dataset folder that the model was trained on."""
-    data_digest: str
-    """Its digest; another dataset under the same path is told apart by it."""
-    seed: int
-    best_epoch: int
-    """The epoch whose parameters these are, counted from 1."""
-    training: dict[str, Any]
-    """The resolved training configuration."""
-    metrics: dict[str, float]
-    """Validation metrics of that epoch."""
-    popularity: dict[str, float]
-    """The same metrics of popularity."""
-    protocol: dict[str, Any]
-    """How they were measured: ``mmssl.evaluation.evaluate.protocol``."""
 
 
 class _Manifest(BaseModel):
@@ -124,7 +97,10 @@ class SavedModel:
                 libraries={name: version(name) for name in _LIBRARIES},
                 files={path.name: sha256_file(path) for path in sorted(new.iterdir())},
             )
-            write_text(new / "README.md", model_card(self))
+            write_text(
+                new / "README.md",
+                model_card(self.info, self.train, self.val, dim=self.user_vectors.shape[1]),
+            )
             write_json(new / "config.json", manifest.model_dump(mode="json"))
 
     @classmethod

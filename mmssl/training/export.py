@@ -5,7 +5,8 @@ from pathlib import Path
 from mmssl.data.dataset import Dataset
 from mmssl.evaluation.evaluate import Evaluation, protocol
 from mmssl.model.mmssl import MMSSL
-from mmssl.recommend.model_folder import ModelInfo, SavedModel
+from mmssl.recommend.model_folder import SavedModel
+from mmssl.recommend.model_info import ModelInfo
 
 
 def export_model(

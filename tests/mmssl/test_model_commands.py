@@ -9,7 +9,8 @@ import torch
 
 import cli
 from mmssl.evaluation.evaluate import evaluate, protocol
-from mmssl.recommend.model_folder import ModelInfo, SavedModel
+from mmssl.recommend.model_folder import SavedModel
+from mmssl.recommend.model_info import ModelInfo
 
 
 @pytest.fixture

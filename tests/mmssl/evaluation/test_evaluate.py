@@ -11,7 +11,8 @@ from mmssl.data.dataset import Dataset, Interactions
 from mmssl.data.prepare import prepare
 from mmssl.data.prepare_config import PrepareConfig
 from mmssl.evaluation.evaluate import evaluate, evaluate_scores, protocol
-from mmssl.recommend.model_folder import ModelInfo, SavedModel
+from mmssl.recommend.model_folder import SavedModel
+from mmssl.recommend.model_info import ModelInfo
 
 SPLITS = {
     "train": [("a", 0), ("a", 1), ("b", 0), ("b", 2), ("c", 0)],

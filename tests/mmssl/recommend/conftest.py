@@ -3,7 +3,8 @@ import pytest
 import torch
 from scipy.sparse import csr_array
 
-from mmssl.recommend.model_folder import ModelInfo, SavedModel
+from mmssl.recommend.model_folder import SavedModel
+from mmssl.recommend.model_info import ModelInfo
 
 
 @pytest.fixture
