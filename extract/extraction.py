@@ -5,7 +5,6 @@ import os
 import time
 from collections import Counter
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import polars as pl
@@ -19,6 +18,7 @@ from extract.errors import InputError
 from extract.manifest import StoreManifest
 from extract.progress import progress_bar
 from extract.store import FeatureStore, check_free
+from extract.versions import installed_versions
 
 _EXAMPLES = 3
 
@@ -190,18 +190,8 @@ def _manifest(
         rows_per_part=config.rows_per_part,
         items=len(catalog),
         ids_digest=catalog.ids_digest(),
-        libraries=_library_versions(),
+        libraries=installed_versions(_LIBRARIES),
     )
-
-
-def _library_versions() -> dict[str, str]:
-    versions = {}
-    for library in _LIBRARIES:
-        try:
-            versions[library] = version(library)
-        except PackageNotFoundError:
-            continue
-    return versions
 
 
 def _open_or_create(config: ExtractionConfig, manifest: StoreManifest) -> FeatureStore:

@@ -1,7 +1,6 @@
 """A trained model on disk: one folder, complete in itself, without pickle and without code."""
 
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from extract.errors import InputError
 from extract.files import atomic_folder, read_json, sha256_file, write_json, write_text
+from extract.versions import installed_versions
 from mmssl.data.graphs import csr_arrays, csr_tensors
 from mmssl.recommend.model_card import model_card
 from mmssl.recommend.model_info import ModelInfo
@@ -94,7 +94,7 @@ class SavedModel:
                 users=len(self.user_ids),
                 items=len(self.item_ids),
                 dim=self.user_vectors.shape[1],
-                libraries={name: version(name) for name in _LIBRARIES},
+                libraries=installed_versions(_LIBRARIES),
                 files={path.name: sha256_file(path) for path in sorted(new.iterdir())},
             )
             write_text(
