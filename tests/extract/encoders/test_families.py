@@ -13,7 +13,7 @@ FAMILIES = [
     ("examples.custom_encoder:ColourHistogram", "image"),
     ("torchvision:squeezenet1_1?weights={squeezenet}/weights.pth&sha256={digest}", "image"),
     ("torchvision:shufflenet_v2_x0_5?weights=random", "image"),
-    ("torchvision:shufflenet_v2_x0_5?weights=random&layer=stage2&pooling=max", "image"),
+    ("torchvision:squeezenet1_1?weights=random&layer=features.3&pooling=max", "image"),
     ("timm:test_resnet?weights={timm_resnet}/weights.safetensors", "image"),
     ("timm:test_vit?weights=random&seed=3", "image"),
     ("hf:{vit}", "image"),
@@ -62,7 +62,7 @@ class Folders(dict):
 @pytest.mark.parametrize(("template", "modality"), FAMILIES, ids=[f"{u}-{m}" for u, m in FAMILIES])
 def test_rules_of_the_contract(template, modality, tiny, load, encode, raws):
     encoder = load(template.format_map(Folders(tiny)), modality)
-    media = raws[modality]
+    media = raws[modality][:4]
 
     vectors = encode(encoder, media)
 
@@ -70,10 +70,10 @@ def test_rules_of_the_contract(template, modality, tiny, load, encode, raws):
     assert torch.isfinite(vectors).all()
     assert len({tuple(row.tolist()) for row in vectors}) == len(media)
     scale = vectors.abs().max()
-    assert torch.allclose(encode(encoder, media), vectors, rtol=0, atol=1e-6 * scale)
     single = torch.cat([encode(encoder, [raw]) for raw in media])
     assert torch.allclose(single, vectors, rtol=0, atol=1e-5 * scale)
-    shuffled = [3, 0, 4, 2, 1]
+    assert torch.equal(encode(encoder, media[:1]), single[:1])
+    shuffled = [3, 0, 2, 1]
     permuted = encode(encoder, [media[i] for i in shuffled])
     assert torch.allclose(permuted, vectors[shuffled], rtol=0, atol=1e-5 * scale)
     lengths = [encoder.length(encoder.preprocess(raw)) for raw in media]
@@ -84,14 +84,15 @@ def test_rules_of_the_contract(template, modality, tiny, load, encode, raws):
 
 @pytest.mark.parametrize(
     ("template", "modality"),
-    [(u, m) for u, m in FAMILIES if "packaged:whisper" not in u and "custom" not in u],
+    [(u, m) for u, m in FAMILIES if u.startswith(("torch", "timm", "hf", "st"))],
 )
 def test_bfloat16_is_near_float32(template, modality, tiny, load, encode, raws):
     uri = template.format_map(Folders(tiny))
-    full = encode(load(uri, modality), raws[modality])
+    media = raws[modality][:3]
+    full = encode(load(uri, modality), media)
 
     encoder = load(uri, modality, dtype=torch.bfloat16)
-    half = encode(encoder, raws[modality])
+    half = encode(encoder, media)
 
     assert half.shape == full.shape
     cosine = torch.nn.functional.cosine_similarity(half, full)
@@ -154,7 +155,8 @@ def test_every_option_changes_vectors_and_fingerprint(template, other, tiny, loa
     second = load(other.format_map(folders), modality)
 
     assert first.fingerprint() != second.fingerprint()
-    left, right = encode(first, raws[modality]), encode(second, raws[modality])
+    media = raws[modality][1:4]
+    left, right = encode(first, media), encode(second, media)
     assert left.shape != right.shape or (left - right).abs().max() > 1e-3 * left.abs().max()
 
 

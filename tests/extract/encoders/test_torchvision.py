@@ -45,23 +45,23 @@ def before_the_head(model, head, transform, pictures):
 def test_vectors_are_what_the_last_layer_is_given(name, head, saved, load, encode, raws):
     model, uri = saved(name)
     transform = models.get_model_weights(name).DEFAULT.transforms()
-    expected = before_the_head(model, head, transform, raws["image"])
+    expected = before_the_head(model, head, transform, raws["image"][:3])
 
     encoder = load(uri, "image")
 
     assert encoder.dim == expected.shape[1] == model.get_submodule(head).in_features
-    torch.testing.assert_close(encode(encoder, raws["image"]), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(encode(encoder, raws["image"][:3]), expected, rtol=0, atol=1e-5)
 
 
 def test_squeezenet_has_a_convolution_for_its_head(saved, load, encode, raws):
     model, uri = saved("squeezenet1_1")
     transform = models.SqueezeNet1_1_Weights.DEFAULT.transforms()
     with torch.inference_mode():
-        maps = [model.features(transform(picture).unsqueeze(0)) for picture in raws["image"]]
+        maps = [model.features(transform(picture).unsqueeze(0)) for picture in raws["image"][:3]]
     expected = torch.cat(maps).relu().mean((2, 3))
 
     torch.testing.assert_close(
-        encode(load(uri, "image"), raws["image"]), expected, atol=1e-5, rtol=0
+        encode(load(uri, "image"), raws["image"][:3]), expected, atol=1e-5, rtol=0
     )
 
 
