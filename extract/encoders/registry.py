@@ -9,11 +9,11 @@ from types import ModuleType
 
 import torch
 
-from extract.encoders.base import Encoder, Modality
+from extract.encoders.base import MODALITIES, Encoder, Modality
 from extract.encoders.custom import construct, import_class
 from extract.encoders.packaged import PACKAGES
 from extract.encoders.uri import EncoderURI, loading, parse_uri
-from extract.errors import nearest
+from extract.errors import InputError, nearest
 
 ENTRY_POINT_GROUP = "mmssl.encoders"
 
@@ -157,7 +157,11 @@ def _all_encoders() -> Iterable[EncoderInfo]:
     for name, package in PACKAGES.items():
         yield EncoderInfo(f"packaged:{name}", (package.modality,), package.about)
     for point in _plugins():
-        cls = _plugin_class(EncoderURI("plugin", point.name))
+        try:
+            cls = _plugin_class(EncoderURI("plugin", point.name))
+        except InputError as error:  # somebody else's package must not hide all others
+            yield EncoderInfo(f"plugin:{point.name}", MODALITIES, str(error))
+            continue
         summary = (cls.__doc__ or "").strip().partition("\n")[0]
         yield EncoderInfo(f"plugin:{point.name}", cls.modalities, summary or point.value)
     yield EncoderInfo("melstats:64", ("audio",), "mean and deviation of 64 log-mel bands")

@@ -134,7 +134,7 @@ class InnerLayer(torch.nn.Module):
         """Cut the network at a node.
 
         Raises:
-            InputError: there is no such node, or its output cannot be pooled as asked.
+            InputError: there is no such node.
         """
         super().__init__()
         from torchvision.models.feature_extraction import (
@@ -149,6 +149,7 @@ class InnerLayer(torch.nn.Module):
             uri.refuse(f"the network has no layer '{layer}'{nearest(layer, nodes[-40:])}")
         with loading(uri):
             self.body = create_feature_extractor(model, [layer])
+        self.uri = uri
         self.layer = layer
         # Swin computes with channels last until it permutes them for its head.
         self.channels_last = hasattr(model, "permute") and layer.split(".")[0] in (
@@ -156,16 +157,20 @@ class InnerLayer(torch.nn.Module):
             "norm",
         )
         self.pooling = uri.choice("pooling", ("mean", "max", "cls"))
-        with torch.inference_mode():
-            shape = self.body.eval()(torch.zeros(1, 3, 224, 224))[layer].shape
-        if len(shape) not in (2, 3, 4):
-            uri.refuse(f"the output of layer '{layer}' has shape {tuple(shape)}: not to be pooled")
-        if self.pooling == "cls" and len(shape) != 3:
-            uri.refuse(f"pooling=cls needs a layer of tokens; '{layer}' gives {tuple(shape)}")
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Run up to the node and pool what it gives."""
+        """Run up to the node and pool what it gives.
+
+        Raises:
+            InputError: its output has no two, three or four axes, or no tokens for ``cls``.
+        """
         out: torch.Tensor = self.body(pixels)[self.layer]
+        if not 2 <= out.ndim <= 4:
+            self.uri.refuse(
+                f"layer '{self.layer}' gives shape {tuple(out.shape)}: not to be pooled"
+            )
+        if self.pooling == "cls" and out.ndim != 3:
+            self.uri.refuse(f"pooling=cls needs a layer of tokens; '{self.layer}' gives none")
         if out.ndim == 2:
             return out
         how = self.pooling or ("cls" if out.ndim == 3 else "mean")

@@ -60,6 +60,9 @@ def test_plug_ins_that_are_not_there_or_are_none(plugins, load):
     plugins.write_text("[mmssl.encoders]\nbad = acme_encoders:nothing\n")
     with pytest.raises(InputError, match="cannot be loaded"):
         load("plugin:bad", "text")
+    # It is listed with what is wrong, and hides nothing else.
+    assert "cannot be loaded" in list_encoders("text", "plugin:bad")[0].about
+    assert len(list_encoders("text")) > 3
 
 
 def test_without_plug_ins(load):

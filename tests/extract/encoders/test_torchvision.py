@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torchvision import models
+from torchvision.transforms._presets import ImageClassification
 
 from extract.encoders.torchvision import InnerLayer, cut_head, names
 from extract.encoders.uri import parse_uri
@@ -144,6 +145,28 @@ def test_an_inner_layer_is_pooled_over_space_or_tokens(build, layer, pooling, po
     with torch.inference_mode():
         vectors = inner(pixels)
     torch.testing.assert_close(vectors, pooled(caught[0]), rtol=1e-5, atol=1e-6)
+
+
+def test_a_network_with_another_input_size_is_cut_as_well(load, monkeypatch, tmp_path):
+    # Some published weights take pictures of 384 or 518 pixels and refuse all others.
+    def build(name, weights=None, **options):
+        return models.VisionTransformer(**{**SMALL_VIT, "image_size": 112})
+
+    class Entry:
+        name = "LARGE"
+        url = "x.pth"
+
+        @staticmethod
+        def transforms():
+            return ImageClassification(crop_size=112, resize_size=112)
+
+    class Entries(list):
+        DEFAULT = Entry
+
+    monkeypatch.setattr(models, "get_model", build)
+    monkeypatch.setattr(models, "get_model_weights", lambda name: Entries([Entry]))
+    encoder = load("torchvision:vit_b_16?weights=random&layer=encoder.ln", "image")
+    assert encoder.dim == 16
 
 
 def test_every_network_of_the_list_has_weights_with_transforms():
