@@ -103,7 +103,7 @@ def load(uri: EncoderURI, modality: Modality) -> Encoder:
         from sentence_transformers import SentenceTransformer
 
         from extract.encoders.sentence_transformers import SentenceEncoder
-        from extract.encoders.transformers import quiet_transformers
+        from extract.encoders.transformers_model import quiet_transformers
 
         with loading(uri), quiet_transformers():
             model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)

@@ -11,7 +11,7 @@ import torch
 
 from extract.encoders.base import Encoder, Modality, Raw
 from extract.encoders.batching import probe_dim
-from extract.encoders.transformers import quiet_transformers
+from extract.encoders.transformers_model import quiet_transformers
 from extract.encoders.uri import EncoderURI, loading
 from extract.encoders.weights import seeded, state_digest
 

@@ -10,8 +10,12 @@ import torch
 
 from extract.encoders.base import Encoder, Modality, Raw, Waveform
 from extract.encoders.batching import Inputs, placed, probe_dim, run_by_shape
-from extract.encoders.transformers import HFModel, hub_options, shared_features
-from extract.encoders.transformers_image import settings
+from extract.encoders.transformers_model import (
+    HFModel,
+    hub_options,
+    processor_settings,
+    shared_features,
+)
 from extract.encoders.uri import loading
 from extract.encoders.windows import pool_windows, windows_from
 from extract.pooling import pool
@@ -121,7 +125,7 @@ class HFAudioEncoder(Encoder):
             "layer": self.loaded.layer,
             "pooling": "projection" if self.loaded.shared else self.pooling,
             "windows": self.windows.describe(),
-            "preprocessing": settings(self.extractor),
+            "preprocessing": processor_settings(self.extractor),
         }
 
 

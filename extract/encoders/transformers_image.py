@@ -8,7 +8,12 @@ from PIL.Image import Image
 
 from extract.encoders.base import Encoder, Modality, Raw
 from extract.encoders.batching import Inputs, placed, probe_dim, run_by_shape
-from extract.encoders.transformers import HFModel, hub_options, shared_features
+from extract.encoders.transformers_model import (
+    HFModel,
+    hub_options,
+    processor_settings,
+    shared_features,
+)
 from extract.encoders.uri import loading
 from extract.encoders.vision import grey_sample
 from extract.pooling import pool
@@ -74,17 +79,5 @@ class HFImageEncoder(Encoder):
             "weights": self.loaded.digest,
             "layer": self.loaded.layer,
             "pooling": "projection" if self.loaded.shared else self.pooling,
-            "preprocessing": settings(self.processor),
+            "preprocessing": processor_settings(self.processor),
         }
-
-
-def settings(processor: Any) -> dict[str, Any]:
-    """A processor's settings as JSON, in a stable order and without what names this machine."""
-    import json
-
-    values = json.loads(processor.to_json_string())
-    return {
-        key: values[key]
-        for key in sorted(values)
-        if key not in ("_name_or_path", "processor_class")
-    }

@@ -10,7 +10,7 @@ import torch
 
 from extract.encoders.base import Encoder, Modality, Raw
 from extract.encoders.batching import placed, probe_dim
-from extract.encoders.transformers import HFModel, hub_options, shared_features
+from extract.encoders.transformers_model import HFModel, hub_options, shared_features
 from extract.encoders.uri import loading
 from extract.pooling import pool
 

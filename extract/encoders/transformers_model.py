@@ -1,0 +1,209 @@
+"""A model of the transformers library as its encoders share it: loading, towers, hidden states."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from extract.encoders.base import MODALITIES, Modality
+from extract.encoders.uri import EncoderURI, loading
+from extract.encoders.weights import seeded, state_digest
+
+# Tensors that a checkpoint may lack because no hidden state depends on them: the classification
+# pooler, and what only masked pretraining or generation uses.
+_UNUSED = ("pooler", "mask_token", "masked_spec_embed", "logit_scale", "lm_head", "proj_out")
+
+
+@dataclass(frozen=True)
+class HFModel:
+    """A loaded model: ``body`` is what runs, ``shared`` whether it gives a space of two towers."""
+
+    uri: EncoderURI
+    body: Any
+    shared: bool
+    digest: str
+    random_pooler: bool
+
+    @property
+    def layer(self) -> int | None:
+        """The index of the hidden state that was asked for."""
+        return self.uri.integer("layer")
+
+    @property
+    def space(self) -> str:
+        """Name, weights, and what of the options changes the vectors' meaning."""
+        parts = [
+            f"{k}={self.uri.options[k]}" for k in ("layer", "pooling") if k in self.uri.options
+        ]
+        return "/".join([f"hf:{self.uri.label}#{self.digest[:12]}", *parts])
+
+    def hidden(self, inputs: dict[str, torch.Tensor], pooling: str) -> torch.Tensor:
+        """Run the body: tokens (n, t, d), or (n, d) for ``pooler``.
+
+        Raises:
+            InputError: the model has no such layer, or no pooler with trained weights.
+        """
+        if pooling == "pooler" and self.layer is not None:
+            self.uri.refuse("pooling=pooler reads the last layer: leave layer= out")
+        outputs = self.body(**inputs, output_hidden_states=self.layer is not None)
+        if pooling == "pooler":
+            pooled = getattr(outputs, "pooler_output", None)
+            if pooled is None or self.random_pooler:
+                self.uri.refuse("the model has no trained pooler; choose another pooling")
+            return torch.as_tensor(pooled).flatten(1)
+        if self.layer is None:
+            return _as_tokens(outputs.last_hidden_state)
+        states = outputs.hidden_states
+        if not -len(states) <= self.layer < len(states):
+            self.uri.refuse(
+                f"option layer={self.layer}: the model has hidden states 0 to {len(states) - 1}"
+            )
+        return _as_tokens(states[self.layer])
+
+
+def modalities(uri: EncoderURI) -> tuple[Modality, ...]:
+    """What the model that an ``hf:`` URI names can encode, from its configuration alone.
+
+    Raises:
+        InputError: the configuration cannot be read.
+    """
+    from transformers import AutoConfig, AutoModel
+
+    with loading(uri):
+        config = AutoConfig.from_pretrained(_source(uri), **hub_options(uri))
+        with torch.device("meta"):
+            model = AutoModel.from_config(  # type: ignore[no-untyped-call]
+                config, trust_remote_code=_remote_code(uri)
+            )
+    return _modalities(model)
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """No bar and no table while weights are read from disk: what matters of them becomes an error.
+
+    Bars of downloads come from another library and stay.
+    """
+    import transformers
+
+    logging: Any = transformers.utils.logging
+
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()
+
+
+def hub_options(uri: EncoderURI) -> dict[str, Any]:
+    """What every ``from_pretrained`` takes: the revision, and whether the author's code may run."""
+    return {"revision": uri.revision or "main", "trust_remote_code": _remote_code(uri)}
+
+
+def _remote_code(uri: EncoderURI) -> bool:
+    return uri.choice("trust_remote_code", ("true", "false")) == "true"
+
+
+def _source(uri: EncoderURI) -> str:
+    if uri.name.startswith((".", "/", "~")) and not Path(uri.name).is_dir():
+        uri.refuse("no such folder")
+    return uri.name
+
+
+def _modalities(model: Any) -> tuple[Modality, ...]:
+    towers = tuple(m for m in MODALITIES if hasattr(model, f"get_{m}_features"))
+    if "text" in towers and len(towers) > 1:
+        return towers
+    by_input: dict[str, Modality] = {
+        "pixel_values": "image",
+        "input_ids": "text",
+        "input_values": "audio",
+        "input_features": "audio",
+    }
+    found = by_input.get(model.main_input_name)
+    return () if found is None else (found,)
+
+
+def load_model(uri: EncoderURI, modality: Modality) -> HFModel:
+    """Load the model that an ``hf:`` URI names, in evaluation mode, for one modality.
+
+    Raises:
+        InputError: no such folder or model, a modality that the model does not take, a checkpoint
+            that lacks weights.
+    """
+    from transformers import AutoConfig, AutoModel
+
+    """Load the model that an ``hf:`` URI names, in evaluation mode, for one modality.
+
+    Raises:
+        InputError: no such folder or model, a modality that the model does not take, a checkpoint
+            that lacks weights.
+    """
+    weights = uri.choice("weights", ("random",))
+    source, options = _source(uri), hub_options(uri)
+    missing: list[str] = []
+    with loading(uri), quiet_transformers():
+        config = AutoConfig.from_pretrained(source, **options)
+        if weights == "random":
+            build: Any = AutoModel.from_config
+            remote = _remote_code(uri)
+            model = seeded(uri, lambda: build(config, trust_remote_code=remote))
+        else:
+            # A random tensor must not pass for a trained one, nor change a digest between runs.
+            model, info = AutoModel.from_pretrained(
+                source, config=config, use_safetensors=True, output_loading_info=True, **options
+            )
+            missing = sorted(info["missing_keys"])
+    lacking = [name for name in missing if not any(unused in name for unused in _UNUSED)]
+    if lacking:
+        uri.refuse(f"the checkpoint lacks {len(lacking)} weights, the first '{lacking[0]}'")
+    offered = _modalities(model)
+    if modality not in offered:
+        uri.refuse(
+            f"the model encodes {' and '.join(offered) or 'none of our media'}, not {modality}"
+        )
+    shared = len(offered) > 1 and not {"layer", "pooling"} & set(uri.options)
+    body = model.eval()
+    if len(offered) > 1 and not shared:
+        body = getattr(model, {"image": "vision_model"}.get(modality, f"{modality}_model"), None)
+        if body is None:
+            uri.refuse("layer= and pooling= cannot be used: the model has no separate towers")
+    elif getattr(config, "is_encoder_decoder", False):
+        body = model.get_encoder()
+    return HFModel(
+        uri=uri,
+        body=body,
+        shared=shared,
+        digest=state_digest(model, ignore=set(missing)),
+        random_pooler=any("pooler" in name for name in missing),
+    )
+
+
+def shared_features(outputs: Any) -> torch.Tensor:
+    """What ``get_*_features`` gives, as a tensor: early releases of transformers 5 give it bare."""
+    features: torch.Tensor = outputs if torch.is_tensor(outputs) else outputs.pooler_output
+    return features
+
+
+def _as_tokens(hidden: torch.Tensor) -> torch.Tensor:
+    """Feature maps (n, d, h, w) to tokens (n, h w, d); tokens stay."""
+    return hidden.flatten(2).transpose(1, 2) if hidden.ndim == 4 else hidden
+
+
+def processor_settings(processor: Any) -> dict[str, Any]:
+    """A processor's settings as JSON, in a stable order and without what names this machine."""
+    import json
+
+    values = json.loads(processor.to_json_string())
+    return {
+        key: values[key]
+        for key in sorted(values)
+        if key not in ("_name_or_path", "processor_class")
+    }
