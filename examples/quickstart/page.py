@@ -89,7 +89,6 @@ def write(path: Path, facts: Facts, items: dict[str, Item], shelves: list[Shelf]
 
 
 def _header(facts: Facts, shown: int) -> str:
-    top = max(facts.recall, facts.popularity, 1e-9)
     encoders = "".join(
         f"<dt>{escape(modality.capitalize())}</dt><dd><code>{escape(uri)}</code>"
         f"{_missing(facts.missing.get(modality, 0))}</dd>"
@@ -110,10 +109,10 @@ The model is told neither the categories nor the tastes.</p>
 {facts.items:,} items.</p>
 <div class="bars">
 <span>MMSSL</span>
-{_bar(facts.recall / top, "ours")}
+{_bar(facts.recall, "ours")}
 <span class="number">{facts.recall:.4f}</span>
 <span>Popularity</span>
-{_bar(facts.popularity / top, "plain")}
+{_bar(facts.popularity, "plain")}
 <span class="number">{facts.popularity:.4f}</span>
 </div>
 </section>
