@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from extract.encoders.base import Encoder
 from extract.errors import InputError
-from extract.preparation import Preparation, Prepared, encoder_failed, size_of
+from extract.preparation import Preparation, Prepared, encoder_failed, out_of_memory, size_of
 from extract.store import STATUS_SCHEMA, Part
 
 WINDOW_ITEMS = 1024
@@ -93,7 +93,12 @@ def encode_part(
     Raises:
         InputError: the encoder breaks its contract, runs out of memory, or fails on everything.
     """
-    vectors = np.full((rows, encoder.dim), np.nan, dtype=np.float32)
+    try:
+        vectors = np.full((rows, encoder.dim), np.nan, dtype=np.float32)
+    except (MemoryError, ValueError):
+        raise InputError(
+            f"no memory for {rows} vectors of {encoder.dim} numbers; choose fewer --rows-per-part"
+        ) from None
     records: list[Prepared] = []
     while len(records) < rows:
         window: list[int] = []
@@ -166,15 +171,15 @@ def _encode(encoder: Encoder, values: list[Any]) -> NDArray[np.float32]:
             encoded = encoder.encode(values)
             if isinstance(encoded, torch.Tensor) and encoded.is_floating_point():
                 encoded = encoded.to("cpu", torch.float32)
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise _out_of_memory(len(values)) from error
     except torch.AcceleratorError as error:
         # After one of these every later call on the device fails too.
         raise InputError(f"the device failed: {' '.join(str(error).split())[:300]}") from error
-    except RuntimeError as error:
-        # PyTorch reports the CPU's allocator as a plain RuntimeError.
-        if "DefaultCPUAllocator" in str(error):
-            raise _out_of_memory(len(values)) from error
+    except (RuntimeError, MemoryError) as error:
+        if out_of_memory(error):
+            raise InputError(
+                f"out of memory while encoding a batch of {len(values)}; choose a smaller"
+                " --batch-size"
+            ) from error
         raise
     wanted = (len(values), encoder.dim)
     if not isinstance(encoded, torch.Tensor) or encoded.dtype != torch.float32:
@@ -186,12 +191,6 @@ def _encode(encoder: Encoder, values: list[Any]) -> NDArray[np.float32]:
             f" {len(values)}; {wanted} was expected"
         )
     return np.asarray(encoded.numpy())
-
-
-def _out_of_memory(batch_size: int) -> InputError:
-    return InputError(
-        f"out of memory while encoding a batch of {batch_size}; choose a smaller --batch-size"
-    )
 
 
 def _name(encoder: Encoder) -> str:

@@ -56,7 +56,7 @@ def prepare(item: Item, reader: Reader, encoder: Encoder) -> Prepared:
     try:
         with torch.inference_mode():
             value = encoder.preprocess(raw)
-            return Prepared(item.id, "ok", None, digest, value, encoder.length(value))
+            length: object = encoder.length(value)
     except ValueError as error:
         reason = " ".join(str(error).split()) or "refused by the encoder"
         return Prepared(item.id, "failed", reason, digest)
@@ -64,6 +64,12 @@ def prepare(item: Item, reader: Reader, encoder: Encoder) -> Prepared:
         raise
     except Exception as error:
         return Prepared(item.id, "failed", encoder_failed(error), digest, error=error)
+    if not isinstance(length, int):
+        raise InputError(
+            f"{type(encoder).__name__}.length() must give a whole number; it gave"
+            f" {type(length).__name__} for item {item.id!r}"
+        )
+    return Prepared(item.id, "ok", None, digest, value, length)
 
 
 class Preparation:
@@ -133,6 +139,16 @@ def size_of(value: object) -> int:
     return size_of(fields) if fields else sys.getsizeof(value)
 
 
+def out_of_memory(error: Exception) -> bool:
+    """Whether an exception of PyTorch, NumPy or Python says that memory ran out."""
+    # PyTorch reports the CPU's allocator as a plain RuntimeError.
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    )
+
+
 def encoder_failed(error: Exception) -> str:
     """The reason of a row on which the encoder raised."""
+    if out_of_memory(error):
+        return "out of memory while preparing or encoding this item"
     return f"encoder failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -1,5 +1,6 @@
 """Pictures: one file to one RGB picture as a person would see it on a white page."""
 
+import re
 from functools import cache
 from typing import BinaryIO
 
@@ -12,6 +13,10 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".ti
 
 MAX_PIXELS = 89_478_485
 """Width x height above which a picture is refused before decoding: 256 MiB as RGB."""
+
+MAX_ASPECT = 100
+"""Longer side over shorter side above which a picture is refused: encoders scale the shorter side
+up to their own, and a line of 20000 x 1 pixels would become one of 4480000 x 224."""
 
 
 @cache
@@ -29,28 +34,43 @@ def decode_image(handle: BinaryIO) -> Image.Image:
     Transparency is laid on white; CMYK, palette, grey and 16-bit pictures become 8-bit RGB.
 
     Raises:
-        MediaError: not a picture, truncated, damaged, or larger than ``MAX_PIXELS``.
+        MediaError: not a picture, truncated, damaged, larger than ``MAX_PIXELS``, or narrower than
+            ``MAX_ASPECT`` allows.
     """
     try:
         with Image.open(handle, formats=_formats()) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise MediaError(_too_large(f"{picture.width} x {picture.height}"))
+            _check_size(picture.width, picture.height)
             picture.load()
             return _as_rgb(_upright(picture))
     except MediaError:
         raise
     except UnidentifiedImageError:
         raise MediaError("not a picture of a known format") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise MediaError(_too_large("more")) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise MediaError(_too_large(_size_in(error))) from None
+    except MemoryError:
+        raise MediaError("out of memory while decoding the picture") from None
     # Hostile or damaged bytes make decoders raise nearly anything (struct.error, SyntaxError...);
     # whatever it is, it is this picture's fault and must not end the run.
     except Exception as error:
         raise MediaError(f"damaged picture ({_one_line(error)})") from None
 
 
-def _too_large(size: str) -> str:
-    return f"picture too large ({size} pixels, at most {MAX_PIXELS})"
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise MediaError(_too_large(width * height))
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise MediaError(f"picture too narrow (longer side over {MAX_ASPECT} times the shorter)")
+
+
+def _too_large(pixels: int | str) -> str:
+    return f"picture too large ({pixels} pixels, at most {MAX_PIXELS})"
+
+
+def _size_in(error: Exception) -> str:
+    # Pillow refuses the largest pictures itself, and gives their size in its message alone.
+    found = re.search(r"\d+", str(error))
+    return found[0] if found else "too many"
 
 
 def _one_line(error: Exception) -> str:

@@ -149,3 +149,24 @@ def test_sizes_are_those_of_the_arrays():
     assert 10_000 <= size_of("x" * 10_000) <= 10_100
     assert size_of(list(range(1000))) == 32_000
     assert size_of(None) > 0
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate")]
+)
+def test_memory_that_runs_out_in_preprocess_is_named_as_such(reader, byte_histogram, error):
+    def hungry(raw):
+        raise error
+
+    prepared = prepare(Item("a", None, "x"), reader, with_preprocess(byte_histogram, hungry))
+    assert prepared.status == "failed"
+    assert prepared.reason == "out of memory while preparing or encoding this item"
+    assert prepared.error is error
+
+
+@pytest.mark.parametrize("length", [None, "4", torch.tensor(4), 4.0])
+def test_a_length_that_is_no_whole_number_ends_the_run_in_one_line(reader, byte_histogram, length):
+    encoder = byte_histogram()
+    encoder.length = lambda _: length
+    with pytest.raises(InputError, match=r"ByteHistogram\.length\(\) must give a whole number"):
+        prepare(Item("a", None, "x"), reader, encoder)

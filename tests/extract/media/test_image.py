@@ -111,7 +111,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch):
     for side in (int(MAX_PIXELS**0.5) + 1, 60_000):
         header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
         bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"")
-        assert "picture too large" in reason_for(bomb)
+        assert f"picture too large ({side * side} pixels" in reason_for(bomb)
 
 
 @pytest.mark.parametrize(
@@ -125,3 +125,24 @@ def test_what_is_no_picture_is_refused(data):
 def test_postscript_is_never_interpreted():
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
     assert reason_for(eps) == "not a picture of a known format"
+
+
+@pytest.mark.parametrize("size", [(20_000, 1), (1, 20_000), (101, 1), (203, 2)])
+def test_a_picture_too_narrow_to_be_scaled_is_refused_before_it_is_decoded(size, monkeypatch):
+    data = encoded(Image.new("L", size), "PNG")
+    monkeypatch.setattr(Image.Image, "load", lambda _: pytest.fail("decoded"))
+    assert reason_for(data) == "picture too narrow (longer side over 100 times the shorter)"
+
+
+@pytest.mark.parametrize("size", [(100, 1), (2, 200)])
+def test_a_narrow_picture_within_bounds_is_taken(size):
+    assert decode_image(encoded(Image.new("L", size), "PNG")).size == size
+
+
+def test_memory_that_runs_out_is_not_called_damage(monkeypatch):
+    def exhausted(_):
+        raise MemoryError
+
+    data = encoded(Image.fromarray(noise()), "PNG")
+    monkeypatch.setattr("extract.media.image._as_rgb", exhausted)
+    assert reason_for(data) == "out of memory while decoding the picture"
