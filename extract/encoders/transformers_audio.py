@@ -50,7 +50,7 @@ class HFAudioEncoder(Encoder):
         asked = uri.choice("pooling", _POOLINGS)
         with loading(uri):
             auto: Any = AutoFeatureExtractor
-            extractor: Any = auto.from_pretrained(uri.name, **hub_options(uri))
+            extractor: Any = auto.from_pretrained(uri.source, **hub_options(uri))
         if not hasattr(extractor, "sampling_rate"):
             uri.refuse("its preprocessing is not one of sounds")
         self.extractor = extractor

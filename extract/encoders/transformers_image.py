@@ -35,7 +35,7 @@ class HFImageEncoder(Encoder):
         asked = uri.choice("pooling", _POOLINGS)
         with loading(uri):
             auto: Any = AutoImageProcessor
-            self.processor: Any = auto.from_pretrained(uri.name, **hub_options(uri))
+            self.processor: Any = auto.from_pretrained(uri.source, **hub_options(uri))
         self.loaded = loaded
         self.model = loaded.body
         self.pooling = asked or self._usual_pooling()

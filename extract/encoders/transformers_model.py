@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -73,7 +72,7 @@ def modalities(uri: EncoderURI) -> tuple[Modality, ...]:
     from transformers import AutoConfig, AutoModel
 
     with loading(uri):
-        config = AutoConfig.from_pretrained(_source(uri), **hub_options(uri))
+        config = AutoConfig.from_pretrained(uri.source, **hub_options(uri))
         with torch.device("meta"):
             model = AutoModel.from_config(  # type: ignore[no-untyped-call]
                 config, trust_remote_code=_remote_code(uri)
@@ -103,18 +102,18 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def hub_options(uri: EncoderURI) -> dict[str, Any]:
-    """What every ``from_pretrained`` takes: the revision, and whether the author's code may run."""
-    return {"revision": uri.revision or "main", "trust_remote_code": _remote_code(uri)}
+    """What every ``from_pretrained`` takes: the revision, whether the author's code may run, and
+    that a local folder is reason to ask no hub.
+    """
+    return {
+        "revision": uri.revision or "main",
+        "trust_remote_code": _remote_code(uri),
+        "local_files_only": uri.folder is not None,
+    }
 
 
 def _remote_code(uri: EncoderURI) -> bool:
     return uri.choice("trust_remote_code", ("true", "false")) == "true"
-
-
-def _source(uri: EncoderURI) -> str:
-    if uri.name.startswith((".", "/", "~")) and not Path(uri.name).is_dir():
-        uri.refuse("no such folder")
-    return uri.name
 
 
 def _modalities(model: Any) -> tuple[Modality, ...]:
@@ -140,14 +139,8 @@ def load_model(uri: EncoderURI, modality: Modality) -> HFModel:
     """
     from transformers import AutoConfig, AutoModel
 
-    """Load the model that an ``hf:`` URI names, in evaluation mode, for one modality.
-
-    Raises:
-        InputError: no such folder or model, a modality that the model does not take, a checkpoint
-            that lacks weights.
-    """
     weights = uri.choice("weights", ("random",))
-    source, options = _source(uri), hub_options(uri)
+    source, options = uri.source, hub_options(uri)
     missing: list[str] = []
     with loading(uri), quiet_transformers():
         config = AutoConfig.from_pretrained(source, **options)
@@ -170,9 +163,18 @@ def load_model(uri: EncoderURI, modality: Modality) -> HFModel:
             f"the model encodes {' and '.join(offered) or 'none of our media'}, not {modality}"
         )
     shared = len(offered) > 1 and not {"layer", "pooling"} & set(uri.options)
+    tower = {"image": "vision_model"}.get(modality, f"{modality}_model")
+    random_pooler = [name for name in missing if "pooler" in name]
+    lacking = [name for name in random_pooler if name.startswith(f"{tower}.")]
+    if shared and lacking:
+        # A tower's shared features are a projection of what its pooler gives.
+        uri.refuse(
+            f"the checkpoint lacks '{lacking[0]}', which its shared features need; pooling=mean"
+            " does without"
+        )
     body = model.eval()
     if len(offered) > 1 and not shared:
-        body = getattr(model, {"image": "vision_model"}.get(modality, f"{modality}_model"), None)
+        body = getattr(model, tower, None)
         if body is None:
             uri.refuse("layer= and pooling= cannot be used: the model has no separate towers")
     elif getattr(config, "is_encoder_decoder", False):
@@ -182,7 +184,7 @@ def load_model(uri: EncoderURI, modality: Modality) -> HFModel:
         body=body,
         shared=shared,
         digest=state_digest(model, ignore=set(missing)),
-        random_pooler=any("pooler" in name for name in missing),
+        random_pooler=bool(random_pooler),
     )
 
 

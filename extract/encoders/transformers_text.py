@@ -1,8 +1,6 @@
 """Texts through a transformers model: BERT and its kin, decoders, CLIP, SigLIP and CLAP towers."""
 
-import hashlib
 import inspect
-import json
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -10,6 +8,7 @@ import torch
 
 from extract.encoders.base import Encoder, Modality, Raw
 from extract.encoders.batching import placed, probe_dim
+from extract.encoders.tokenizer import require_words, tokenizer_digest
 from extract.encoders.transformers_model import HFModel, hub_options, shared_features
 from extract.encoders.uri import loading
 from extract.pooling import pool
@@ -32,7 +31,8 @@ class HFTextEncoder(Encoder):
         uri = loaded.uri
         asked = uri.choice("pooling", _POOLINGS)
         with loading(uri):
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(uri.name, **hub_options(uri))
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(uri.source, **hub_options(uri))
+        require_words(self.tokenizer, uri)
         if self.tokenizer.pad_token is None:
             # Decoders have none; what stands under the mask does not matter.
             self.tokenizer.pad_token = self.tokenizer.eos_token or self.tokenizer.unk_token
@@ -101,7 +101,7 @@ class HFTextEncoder(Encoder):
         return pool(hidden, mask, self.pooling)  # type: ignore[arg-type]
 
     def fingerprint(self) -> dict[str, Any]:
-        """Digest of the weights, layer, pooling, length, and digest of the vocabulary."""
+        """Digest of the weights, layer, pooling, length, and digest of the tokenizer."""
         return {
             "library": "transformers",
             "name": self.loaded.uri.label,
@@ -110,15 +110,10 @@ class HFTextEncoder(Encoder):
             "pooling": "projection" if self.loaded.shared else self.pooling,
             "preprocessing": {
                 "tokenizer": type(self.tokenizer).__name__,
-                "vocabulary": _vocabulary_digest(self.tokenizer),
+                "tokenizer_sha256": tokenizer_digest(self.tokenizer),
                 "max_length": self.max_length,
             },
         }
-
-
-def _vocabulary_digest(tokenizer: Any) -> str:
-    vocabulary = json.dumps(sorted(tokenizer.get_vocab().items()))
-    return hashlib.sha256(vocabulary.encode()).hexdigest()
 
 
 def _is_decoder(config: Any) -> bool:

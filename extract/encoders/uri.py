@@ -32,7 +32,34 @@ class EncoderURI:
     @property
     def label(self) -> str:
         """The name; of a local folder its last part, so that nothing depends on where it lies."""
-        return Path(self.name).resolve().name if Path(self.name).is_dir() else self.name
+        folder = _existing_folder(self.name)
+        return folder.name if folder else self.name
+
+    @property
+    def folder(self) -> Path | None:
+        """The local folder that the name of a hub's scheme means; None where it is a hub's model.
+
+        Raises:
+            InputError: the name can only be a folder's and there is none, or a revision is asked of
+                a folder.
+        """
+        folder = _existing_folder(self.name)
+        if folder is None and self.name.startswith((".", "/", "~")):
+            self.refuse("no such folder")
+        if folder is not None and self.revision is not None:
+            self.refuse(f"a local folder has no revisions; leave '@{self.revision}' out")
+        return folder
+
+    @property
+    def source(self) -> str:
+        """What a library is to load: the folder's absolute path, or the hub's name.
+
+        A relative path must not reach a library: it might take it for a name to ask the hub about.
+
+        Raises:
+            InputError: as ``folder``.
+        """
+        return str(self.folder or self.name)
 
     def refuse(self, problem: str) -> NoReturn:
         """Raise an InputError that names this URI."""
@@ -95,6 +122,14 @@ class EncoderURI:
         if text is not None and text not in valid:
             self.refuse(f"option {key}={text} is unknown{nearest(text, valid)}")
         return text
+
+
+def _existing_folder(name: str) -> Path | None:
+    try:
+        folder = Path(name).expanduser()
+        return folder.resolve() if folder.is_dir() else None
+    except (OSError, RuntimeError):  # a name that no file can have, or no such user
+        return None
 
 
 def parse_uri(text: str) -> EncoderURI:

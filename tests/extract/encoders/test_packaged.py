@@ -18,6 +18,9 @@ def folder_of(name):
     return Path(module.submodule_search_locations[0]) / PACKAGES[name].folder
 
 
+INSTALLED = {name: folder_of(name) for name in PACKAGES}
+
+
 def test_minilm_equals_sentence_transformers(load, encode, raws):
     from sentence_transformers import SentenceTransformer
 
@@ -181,6 +184,29 @@ def test_files_that_are_not_the_pinned_ones_are_refused(copied, load):
     config = folder / "config.json"
     config.write_text(config.read_text().replace("384", "385"))
     with pytest.raises(InputError, match=r"config\.json is not the file .* tested with: refused"):
+        load("packaged:minilm", "text")
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [("config_sentence_transformers.json", '{"prompts": {"x": "y"}}'), ("vocab.txt", "cat")],
+)
+def test_every_file_of_minilm_is_pinned(file, text, copied, load):
+    folder = copied("minilm")
+    (folder / "model.safetensors").symlink_to(INSTALLED["minilm"] / "model.safetensors")
+    (folder / file).write_text(text)
+    with pytest.raises(InputError, match=f"{file} is not the file"):
+        load("packaged:minilm", "text")
+
+
+@pytest.mark.parametrize("file", ["added_tokens.json", "2_Dense/config.json"])
+def test_files_that_do_not_belong_to_a_package_are_refused(file, copied, load):
+    folder = copied("minilm")
+    (folder / "model.safetensors").symlink_to(INSTALLED["minilm"] / "model.safetensors")
+    load("packaged:minilm", "text")
+    (folder / file).parent.mkdir(exist_ok=True)
+    (folder / file).write_text('{"red": 5}')
+    with pytest.raises(InputError, match=f"{file} does not belong to the package"):
         load("packaged:minilm", "text")
 
 

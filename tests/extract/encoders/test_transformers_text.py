@@ -1,8 +1,13 @@
+import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer, T5EncoderModel
+
+from extract.errors import InputError
 
 
 def direct(folder, texts, read, max_length=40, auto=AutoModel, **tokenizing):
@@ -98,3 +103,61 @@ def test_many_threads_may_tokenise_at_once(tiny, load):
     expected = [encoder.preprocess(text) for text in texts]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(encoder.preprocess, texts)) == expected
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2", "roberta"])
+def test_a_folder_without_a_tokenizer_is_refused(name, tiny, load, tmp_path):
+    # transformers would make a tokenizer of special tokens alone, and all texts one vector.
+    folder = shutil.copytree(tiny(name), tmp_path / "model")
+    for file in folder.glob("*token*"):
+        file.unlink()
+    with pytest.raises(InputError, match="its tokenizer knows no words") as raised:
+        load(f"hf:{folder}", "text")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_tokenizer_that_knows_no_word_is_refused(tiny, load, tmp_path):
+    folder = shutil.copytree(tiny("bert"), tmp_path / "model")
+    settings = json.loads((folder / "tokenizer.json").read_text())
+    vocabulary = settings["model"]["vocab"]
+    settings["model"]["vocab"] = {
+        k if k.startswith("<") else f"\x02{i}": i for k, i in vocabulary.items()
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(settings))
+    with pytest.raises(InputError, match="knows none of the words"):
+        load(f"hf:{folder}", "text")
+
+
+def test_the_fingerprint_tells_tokenizers_of_one_vocabulary_apart(tiny, load, tmp_path):
+    folder = shutil.copytree(tiny("bert"), tmp_path / "bert")
+    before = load(f"hf:{folder}", "text").fingerprint()
+    settings = json.loads((folder / "tokenizer.json").read_text())
+    settings["normalizer"] = {"type": "Lowercase"}
+    (folder / "tokenizer.json").write_text(json.dumps(settings))
+    after = load(f"hf:{folder}", "text").fingerprint()
+    assert after["weights"] == before["weights"]
+    assert after != before
+
+
+def test_shared_features_need_the_towers_pooler(tiny, load, encode, raws, tmp_path):
+    folder = shutil.copytree(tiny("clap"), tmp_path / "clap")
+    weights = folder / "model.safetensors"
+    state = {k: v for k, v in load_file(weights).items() if "text_model.pooler" not in k}
+    save_file(state, weights, metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"lacks 'text_model\.pooler.*pooling=mean does without"):
+        load(f"hf:{folder}", "text")
+    vectors = encode(load(f"hf:{folder}?pooling=mean", "text"), raws["text"])
+    assert torch.equal(encode(load(f"hf:{folder}?pooling=mean", "text"), raws["text"]), vectors)
+    sounds = encode(load(f"hf:{folder}", "audio"), raws["audio"])
+    assert torch.equal(encode(load(f"hf:{tiny('clap')}", "audio"), raws["audio"]), sounds)
+
+
+def test_the_home_folder_and_a_revision_of_a_folder(tiny, load, tmp_path, monkeypatch):
+    shutil.copytree(tiny("bert"), tmp_path / "bert")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    expected = load(f"hf:{tmp_path / 'bert'}", "text")
+    assert load("hf:~/bert", "text").fingerprint() == expected.fingerprint()
+    with pytest.raises(InputError, match="no such folder"):
+        load("hf:~/cat", "text")
+    with pytest.raises(InputError, match="a local folder has no revisions; leave '@v1' out"):
+        load(f"hf:{tmp_path / 'bert'}@v1", "text")
