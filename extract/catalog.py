@@ -270,6 +270,9 @@ def _as_text(path: Path, column: pl.Series, *, or_numbers: bool) -> pl.Series:
     if column.dtype in (pl.String, pl.Null):
         return column.cast(pl.String)
     if or_numbers and (column.dtype.is_numeric() or column.dtype == pl.Boolean):
+        if column.dtype.is_float():
+            # What pandas writes for a missing number is no text.
+            column = column.fill_nan(None)
         return column.cast(pl.String)
     wanted = "text or numbers" if or_numbers else "paths as text"
     raise InputError(f"{path}: column {column.name!r} holds {column.dtype}, not {wanted}")

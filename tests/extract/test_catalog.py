@@ -231,3 +231,11 @@ def test_item_ids_alone_need_no_medium(write_items) -> None:
         read_item_ids(write_items(["id"], []))
     with pytest.raises(InputError, match="item id 'b' stands in rows 1 and 3"):
         read_item_ids(write_items(["id", "price"], [["b", 1], ["a", 2], ["b", 3]]))
+
+
+def test_a_number_that_is_none_is_no_text(tmp_path):
+    frame = pl.DataFrame({"id": ["a", "b", "c"], "text": [1.5, float("nan"), None]})
+    frame.write_parquet(tmp_path / "items.parquet")
+    assert texts(tmp_path / "items.parquet") == {"a": "1.5", "b": None, "c": None}
+    templated = texts(tmp_path / "items.parquet", text_template="price {text}")
+    assert templated == {"a": "price 1.5", "b": None, "c": None}

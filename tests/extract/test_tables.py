@@ -1,0 +1,113 @@
+import csv
+import io
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extract.errors import InputError
+from extract.tables import read_table, write_table
+
+
+@pytest.fixture
+def table(tmp_path):
+    def write(name, content):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+def refusal(path, **options) -> str:
+    with pytest.raises(InputError) as error:
+        read_table(path, **options)
+    assert "\n" not in str(error.value)
+    return str(error.value).removeprefix(str(path))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
+def test_stars_and_brackets_in_a_name_are_ordinary_characters(tmp_path, suffix):
+    for name in ("it1", "it[1]", "it2"):
+        write_table(pl.DataFrame({"id": [name]}), tmp_path / f"{name}.{suffix}")
+    assert read_table(tmp_path / f"it[1].{suffix}").rows() == [("it[1]",)]
+    assert refusal(tmp_path / f"it*.{suffix}") == ": no such file"
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n", "\r\n\r\n"])
+def test_blank_lines_at_the_end_are_no_rows(table, end):
+    for name, separator in (("a.csv", ","), ("a.tsv", "\t")):
+        path = table(name, f"id{separator}text\n1{separator}2{end}")
+        assert read_table(path).rows() == [("1", "2")]
+    assert read_table(table("a.csv", f"1,2{end}"), header=False).rows() == [("1", "2")]
+
+
+def test_an_inch_mark_is_an_ordinary_character(table):
+    for name, separator in (("a.csv", ","), ("a.tsv", "\t")):
+        content = 'id|text\na|19" tv\nb|20" and 30"\nc|x'.replace("|", separator)
+        expected = [("a", '19" tv'), ("b", '20" and 30"'), ("c", "x")]
+        assert read_table(table(name, content)).rows() == expected
+        frame = read_table(table(name, content), header=False)
+        assert (frame.columns, frame.rows()[1:]) == (["0", "1"], expected)
+    assert read_table(table("a.tsv", 'id\ttext\na\t"19\n')).rows() == [("a", '"19')]
+
+
+def test_quotes_around_a_whole_value_are_taken_off(table):
+    content = '"id"|"text"\n"a"|"19"" tv"\n""|b'
+    for name, separator in (("a.csv", ","), ("a.tsv", "\t")):
+        frame = read_table(table(name, content.replace("|", separator)))
+        assert frame.columns == ["id", "text"]
+        assert frame["text"].to_list() == ['19" tv', "b"]
+    # One inch mark must not change how the quoted values beside it are read.
+    path = table("a.csv", 'id,text,size\na,"one, two\nthree",19"\nb,,\n')
+    assert read_table(path).rows() == [("a", "one, two\nthree", '19"'), ("b", None, None)]
+
+
+def test_a_bad_line_is_named_with_its_remedy(table):
+    for content, says in (
+        (
+            "id,text\na,b\nc,d,e\n",
+            ", line 3: not readable as csv: 3 fields, but the first row has 2; where a",
+        ),
+        ('id,text\na,b\nc,"d\ne,f\n', ", line 3: a quoted value is not closed"),
+        (b"id,text\na,b\nc,\xe9\n", ", line 3: not UTF-8; save the table as UTF-8"),
+    ):
+        assert refusal(table("a.csv", content)).startswith(says)
+    assert ", line 2: not readable as tsv: 3 fields" in refusal(
+        table("a.tsv", "id\ttext\na\tb\tc\n")
+    )
+    for content, says in (
+        ('{"id": 1}\n\n{"id":\n', ", line 3: not JSON ("),
+        ('{"id": 1}\n[1]\n', ", line 2: holds a list, not an object; write one JSON object"),
+        ("\n\n", ": the file is empty"),
+        (b'{"id": "\xe9"}\n', ", line 1: not UTF-8"),
+    ):
+        assert refusal(table("a.jsonl", content)).startswith(says)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_table(table):
+    mark = b"\xef\xbb\xbf"
+    assert read_table(table("a.jsonl", mark + b'{"id": "a"}\n')).rows() == [("a",)]
+    assert read_table(table("a.csv", mark + b"id\na\n")).columns == ["id"]
+    assert read_table(table("b.csv", mark + b'id,x\na,1"2\n')).columns == ["id", "x"]
+
+
+def test_a_folder_named_like_a_table_is_refused(tmp_path):
+    (tmp_path / "a.csv").mkdir()
+    assert refusal(tmp_path / "a.csv") == ": no such file"
+    assert "not readable" in refusal(tmp_path / f"{'x' * 300}.csv")
+
+
+cells = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), min_size=1).filter(
+    lambda text: text.strip('"')
+)
+
+
+@given(st.lists(st.tuples(cells, cells), min_size=1))
+def test_what_csv_writes_is_read_again(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("tables") / "a.csv"
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([("id", "text"), *rows])
+    path.write_bytes(text.getvalue().encode())
+    assert read_table(path).rows() == rows
