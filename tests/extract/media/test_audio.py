@@ -109,9 +109,59 @@ def test_a_truncated_flac_is_refused():
     assert "\n" not in reason
 
 
-@pytest.mark.parametrize("data", [b"<html></html>", b"RIFF\xff\xff\xff\xffWAVEjunk", b"\0" * 100])
+@pytest.mark.parametrize("data", [b"<html></html>", b"\0" * 100, bytes(range(256)) * 40])
 def test_what_is_no_sound_is_refused(data):
-    assert reason_for(io.BytesIO(data)).startswith("sound cannot be decoded (")
+    assert reason_for(io.BytesIO(data)) == "not a readable sound"
+
+
+def test_random_bytes_named_mp3_are_not_a_readable_sound(tmp_path):
+    for seed in range(20):
+        data = np.random.default_rng(seed).bytes(5000)
+        assert reason_for(io.BytesIO(b"\xff\xfb\x90\xc4" + data)).startswith(
+            ("not a readable sound", "sound cannot be decoded (")
+        )
+
+
+def test_a_wave_file_without_its_chunks_is_refused():
+    reason = reason_for(io.BytesIO(b"RIFF\xff\xff\xff\xffWAVEjunk"))
+    assert reason.startswith("sound cannot be decoded (")
+
+
+def headless_mp3(bitrate_mode) -> tuple[bytes, int]:
+    """An MP3 without its Xing or Info frame, soft then loud; and how many samples it holds."""
+    samples = tone(seconds=8, rate=44100)
+    samples[: len(samples) // 2] *= 0.01
+    data = io.BytesIO()
+    soundfile.write(data, samples, 44100, format="MP3", bitrate_mode=bitrate_mode)
+    whole = data.getvalue()
+    mark = max(whole.find(b"Xing"), whole.find(b"Info"))
+    return whole[whole.index(whole[:2], mark) :], len(samples)
+
+
+@pytest.mark.parametrize("bitrate_mode", ["CONSTANT", "VARIABLE"])
+@pytest.mark.parametrize("tag", ["none", "ID3v1", "ID3v2"])
+def test_an_mp3_without_a_header_is_read_to_its_end(bitrate_mode, tag):
+    data, count = headless_mp3(bitrate_mode)
+    if tag == "ID3v1":
+        data += b"TAG" + bytes(125)
+    elif tag == "ID3v2":
+        data = b"ID3\3\0\0\0\0\1\0" + bytes(128) + data
+    samples = decode_audio(io.BytesIO(data), 600).samples
+    # The encoder pads a frame or two of 1152 samples.
+    assert count <= len(samples) <= count + 3 * 1152
+    # The loud half was read, too, and stands where it was.
+    loud = np.abs(samples) > 0.25
+    assert loud.mean() == pytest.approx(np.arccos(0.5) / np.pi, abs=0.01)
+
+
+def test_a_wave_file_cut_in_half_is_refused_and_one_of_open_length_is_not():
+    data = encoded(tone()).getvalue()
+    half = data[: len(data) // 2]
+    missing = len(data) - len(half)
+    assert reason_for(io.BytesIO(half)) == f"sound cut short ({missing} bytes are missing)"
+    at = data.index(b"data") + 4
+    streamed = data[:at] + b"\xff\xff\xff\xff" + data[at + 4 :]
+    assert len(decode_audio(io.BytesIO(streamed), 600).samples) == 8000
 
 
 def test_an_impossible_sampling_rate_is_refused():
