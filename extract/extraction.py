@@ -158,16 +158,30 @@ def _made_otherwise(path: Path, differences: list[str]) -> InputError:
 def _encoder(config: ExtractionConfig, name: str, given: Encoder | None) -> Encoder:
     """The encoder on its device."""
     from extract.device import resolve_device
+    from extract.encoders.check import contract_problem
     from extract.encoders.registry import load_encoder
 
     device, dtype = resolve_device(config.device), getattr(torch, config.dtype)
-    if given is None:
-        return load_encoder(name, config.modality, device=device, dtype=dtype)
-    if config.modality not in given.modalities:
+    try:
+        if given is None:
+            moved: object = load_encoder(name, config.modality, device=device, dtype=dtype)
+        else:
+            problem = contract_problem(given, config.modality)
+            moved = given if problem else given.to(device, dtype)
+    except InputError:
+        raise
+    except Exception as error:  # somebody's code: whatever it raises is the finding
         raise InputError(
-            f"encoder {name} takes {' and '.join(given.modalities)}, not {config.modality}"
+            f"encoder {name}: could not be brought to {device} as {config.dtype}"
+            f" ({type(error).__name__}: {error})"
+        ) from error
+    if not isinstance(moved, Encoder):
+        raise InputError(
+            f"encoder {name}: to() must return the encoder; it returned {type(moved).__name__}"
         )
-    return given.to(device, dtype)
+    if problem := contract_problem(moved, config.modality):
+        raise InputError(f"encoder {name}: {problem}")
+    return moved
 
 
 def _manifest(
@@ -178,6 +192,14 @@ def _manifest(
         fingerprint = json.loads(json.dumps(encoder.fingerprint(), allow_nan=False))
     except (TypeError, ValueError) as error:
         raise InputError(f"encoder {name}: its fingerprint is not plain JSON ({error})") from error
+    except Exception as error:
+        raise InputError(
+            f"encoder {name}: fingerprint() failed ({type(error).__name__}: {error})"
+        ) from error
+    if not isinstance(fingerprint, dict):
+        raise InputError(
+            f"encoder {name}: fingerprint() must give a dict; it gave {type(fingerprint).__name__}"
+        )
     return StoreManifest(
         modality=config.modality,
         encoder=name,

@@ -3,13 +3,17 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-from extract.encoders.base import MODALITIES, Encoder, Modality, Raw, Waveform
+from extract.encoders.base import MODALITIES, Encoder, Modality, Raw, Waveform, are_modalities
+
+MAX_DIM = 1_000_000
+"""Longer vectors are a slip: a thousand items would need more than 4 GB."""
 
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-6}
 _HALF_TOLERANCE = 3e-2
@@ -75,13 +79,31 @@ def check_encoder(encoder: Encoder) -> list[CheckResult]:
     return results
 
 
+def contract_problem(encoder: Encoder, modality: Modality) -> str | None:
+    """What is wrong with the attributes of an encoder that is to encode a modality, in one line.
+
+    None where its modalities, dim and space are usable; nothing is encoded.
+    """
+    for name, check in (
+        ("modalities", _check_modalities),
+        ("dim", _check_dim),
+        ("space", _check_space),
+    ):
+        result = _run(name, partial(check, encoder))
+        if not result.passed:
+            return result.line
+    if modality not in encoder.modalities:
+        return f"takes {' and '.join(encoder.modalities)}, not {modality}"
+    return None
+
+
 def _run(name: str, check: Callable[[], None]) -> CheckResult:
     try:
         with torch.inference_mode():
             check()
     except BrokenContractError as problem:
         return CheckResult(name, False, str(problem))
-    except Exception as error:  # somebody's code: whatever it raises is the finding
+    except (Exception, SystemExit) as error:  # somebody's code: whatever it raises is the finding
         text = " ".join(str(error).split())
         return CheckResult(name, False, f"{type(error).__name__}: {text}")
     return CheckResult(name, True)
@@ -89,7 +111,7 @@ def _run(name: str, check: Callable[[], None]) -> CheckResult:
 
 def _check_modalities(encoder: Encoder) -> None:
     given: Any = encoder.modalities
-    if isinstance(given, str) or not given or not set(given) <= set(MODALITIES):
+    if not are_modalities(given):
         raise BrokenContractError(
             f"must be a tuple of some of {', '.join(MODALITIES)}; it is {given!r}"
         )
@@ -98,6 +120,8 @@ def _check_modalities(encoder: Encoder) -> None:
 def _check_dim(encoder: Encoder) -> None:
     if not isinstance(encoder.dim, int) or encoder.dim < 1:
         raise BrokenContractError(f"must be a whole number above 0; it is {encoder.dim!r}")
+    if encoder.dim > MAX_DIM:
+        raise BrokenContractError(f"must be at most {MAX_DIM}; it is {encoder.dim}")
 
 
 def _check_space(encoder: Encoder) -> None:

@@ -48,6 +48,16 @@ class Colour(Encoder):
     def fingerprint(self):
         return {}
 
+class Sized(Letters):
+    """dim as text from the URI, whatever it says."""
+    def __init__(self, dim):
+        self.dim = int(dim)
+
+class Motionless(Letters):
+    """Cannot be moved."""
+    def to(self, device, dtype):
+        raise RuntimeError("bolted down")
+
 class Broken(Letters):
     """Raises on everything."""
     def encode(self, batch):
@@ -279,6 +289,9 @@ def test_print_config_shows_what_would_run_and_runs_nothing(folder, extracting):
         (["--modality", "text", "--encoder", "own_encoders:Missing"], "Missing"),
         (["--modality", "text", "--encoder", "own_encoders:Broken"], "no attribute 'model'"),
         (["--modality", "text", "--encoder", "nonsense:x"], "nonsense"),
+        (["--modality", "text", "--encoder", "own_encoders:Sized?dim=0"], "dim: must be a whole"),
+        (["--modality", "text", "--encoder", "own_encoders:Sized?dim=8000000000"], "dim: must be"),
+        (["--modality", "text", "--encoder", "own_encoders:Motionless"], "bolted down"),
         (["--modality", "image", "--encoder", "own_encoders:Letters"], "text"),
         (["--modality", "text", "--out", "file"], "file: is a file"),
         (["--modality", "text", "--out", "."], "holds other files"),

@@ -169,6 +169,41 @@ def test_an_encoder_of_another_modality_or_without_a_plain_fingerprint_is_refuse
             run(encoder)
 
 
+def raising(*_, **__):
+    raise OSError("no such\nweights")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "says"),
+    [
+        ({"dim": 0}, "dim: must be a whole number above 0; it is 0"),
+        ({"dim": None}, "dim: must be a whole number"),
+        ({"dim": "4"}, "dim: must be a whole number"),
+        ({"dim": 10**12}, "dim: must be at most 1000000; it is 1000000000000"),
+        ({"dim": property(raising)}, "dim: OSError: no such weights"),
+        ({"space": None}, "space: must be a text"),
+        ({"space": property(raising)}, "space: OSError"),
+        ({"modalities": None}, "modalities: must be a tuple"),
+        ({"modalities": 3}, "modalities: "),
+        ({"modalities": "text"}, "modalities: must be a tuple"),
+        ({"fingerprint": raising}, "fingerprint() failed (OSError: no such"),
+        ({"fingerprint": lambda _: None}, "fingerprint() must give a dict; it gave NoneType"),
+        ({"fingerprint": lambda _: {"a": object()}}, "fingerprint is not plain JSON"),
+        ({"to": raising}, "could not be brought to cpu as float32 (OSError: no such"),
+        ({"to": lambda *_: None}, "to() must return the encoder; it returned NoneType"),
+    ],
+)
+def test_an_encoder_that_breaks_the_contract_is_refused_before_a_store_is_begun(
+    run, byte_histogram, tmp_path, attributes, says
+):
+    wrong = type("Wrong", (byte_histogram,), attributes)
+    with pytest.raises(extract.InputError) as refusal:
+        run(wrong(), device="cpu")
+    assert says in str(refusal.value)
+    assert "Wrong" in str(refusal.value)
+    assert not (tmp_path / "store").exists()
+
+
 def test_the_encoder_is_moved_to_the_dtype_asked_for(run, byte_histogram):
     class Linear(byte_histogram):
         def __init__(self):
