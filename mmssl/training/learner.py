@@ -162,7 +162,7 @@ class Learner:
         self.model.load_relations({n.removeprefix("graphs/"): e for n, e in edges.items()})
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors and JSON facts from which training goes on as if it had not stopped."""
+        """Tensors (live ones) and JSON facts from which training goes on as if never stopped."""
         tensors, facts = self.model_tensors(), {}
         tensors["rng/draws"] = self._draws.get_state()
         tensors["rng/torch"] = torch.get_rng_state()

@@ -150,3 +150,100 @@ def test_the_observed_switch_never_learns_a_graph():
 def test_no_modality_is_refused():
     with pytest.raises(ValueError, match="at least one modality"):
         MMSSL(TrainingConfig(), sp.csr_array(CHECKERBOARD), {}, torch.Generator())
+
+
+def test_id_embeddings_begin_xavier_uniform():
+    model = build(np.ones((300, 200), dtype=np.int8))
+    for ids, rows in ((model.user_id, 300), (model.item_id, 200)):
+        bound = (6 / (rows + 8)) ** 0.5
+        assert ids.abs().max() <= bound
+        assert ids.abs().max() > 0.95 * bound
+        np.testing.assert_allclose(ids.std().item(), bound / 3**0.5, rtol=0.1)
+
+
+def test_the_critics_losses_are_those_of_its_block(monkeypatch):
+    """critic_losses(batch) against equations 3, 5 and 6 on the block that it drew."""
+    model = build(
+        CHECKERBOARD,
+        "adversarial.critic_items=7",
+        "adversarial.critic_dropout=[0.0, 0.0]",
+        "adversarial.mask_observed=false",
+        "adversarial.gumbel_temperature=0.3",
+        "adversarial.gumbel_scale=0.2",
+        "adversarial.prediction_scale=0.7",
+        "adversarial.gradient_penalty=3.0",
+        given={"image": features(12), "audio": features(12, dim=3, seed=1)},
+    ).eval()
+    drawn = batch([0, 2, 4], [1, 3, 5], [0, 0, 0])
+    blocks = []
+    draw_block = model._draw_block
+    monkeypatch.setattr(model, "_draw_block", lambda b: blocks.append(draw_block(b)) or blocks[-1])
+    parts = model.critic_losses(drawn)
+    (block,) = blocks
+    assert block.epsilon.shape == (6, 1)
+
+    views = model()
+    observed = torch.tensor(CHECKERBOARD)[block.users][:, block.items].float()
+
+    def unit(x):
+        return x / x.norm(dim=1, keepdim=True)
+
+    def similarity(side):
+        return unit(side.user[block.users] @ side.item[block.items].T)
+
+    gumbel = -torch.log(-torch.log(block.uniform + 1e-8) + 1e-8)
+    relaxed = torch.softmax((observed + 0.2 * gumbel) / 0.3, dim=1)
+    real = unit(relaxed + 0.7 * similarity(views.final))
+    fake = torch.cat([similarity(views.features[m]) for m in ("image", "audio")])
+    scores = model.critic(fake, block.items), model.critic(real, block.items)
+    torch.testing.assert_close(parts["wasserstein"], scores[0].mean() - scores[1].mean())
+    mixed = block.epsilon * torch.cat([real, real]) + (1 - block.epsilon) * fake
+    mixed = mixed.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(model.critic(mixed, block.items).sum(), mixed)
+    penalty = 3.0 * (slope.norm(dim=1) - 1).square().mean()
+    torch.testing.assert_close(parts["gradient_penalty"], penalty)
+
+
+def test_only_the_chosen_users_positives_are_sure_of_a_place_in_the_block():
+    model = build(
+        np.eye(40, dtype=np.int8), "adversarial.critic_items=3", "adversarial.critic_users=1"
+    )
+    drawn = batch(list(range(20)), list(range(20)), [39] * 20)
+    others = [
+        len(set(block.items.tolist()) & set(range(20))) - 1
+        for block in (model._draw_block(drawn) for _ in range(300))
+    ]
+    # Two of the 39 other items, 19 of them positives of users who were not chosen: .97 expected.
+    assert 0.8 < np.mean(others) < 1.15
+
+
+def test_the_graph_is_refreshed_without_dropout():
+    model = build(CHECKERBOARD, "features.dropout=0.9", "relations.rate=0.2").train()
+    graphs = []
+    for _ in range(2):
+        model.refresh_relations()
+        graphs.append(model.relation_edges["image"].toarray())
+    np.testing.assert_array_equal(*graphs)
+    assert model.training
+
+
+@pytest.mark.parametrize("anchor", ["final", "collaborative"])
+def test_both_views_of_the_contrast_are_taught(anchor):
+    model = build(CHECKERBOARD, f"contrast.anchor={anchor}", "contrast.weight=1").eval()
+    rate = model.config.backbone.relation_rate
+    assert rate > 0
+    part = model.losses(batch([0, 1, 2], [1, 0, 1], [0, 1, 0]))["contrast"]
+    weight = model.projections[0].linear.weight
+    user_id, projection = torch.autograd.grad(part, [model.user_id, weight], allow_unused=True)
+    assert user_id.abs().sum() > 0
+    # The features enter h_u but not c_u: equation 12 detaches neither view.
+    assert (projection is not None) == (anchor == "final")
+
+
+def test_an_unmasked_generator_keeps_observed_items_in_its_rows():
+    on, off = (
+        build(CHECKERBOARD, f"adversarial.mask_observed={value}") for value in ("true", "false")
+    )
+    drawn = batch([0, 1], [1, 0], [0, 1])
+    losses = [model.eval().losses(drawn)["generator"].item() for model in (on, off)]
+    assert losses[0] != losses[1]

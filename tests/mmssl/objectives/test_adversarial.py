@@ -116,3 +116,22 @@ def test_no_gradient_of_the_critics_loss_reaches_the_rows_but_the_generators_doe
     assert rows.grad is None
     generator_loss(critic, [rows], ITEMS).backward()
     assert rows.grad.abs().sum() > 0
+
+
+def test_weights_begin_kaiming_normal_whatever_the_catalogues_size():
+    torch.manual_seed(0)
+    critic = Critic(5000, 200, (300, 100), (0.0, 0.0))
+    gain = np.sqrt(2 / (1 + 0.2**2))
+    for weight, fan_in in ((critic.w1, 200), (critic.w2, 300), (critic.w3, 100)):
+        np.testing.assert_allclose(weight.std().item(), gain / np.sqrt(fan_in), rtol=0.15)
+    assert all(bias.abs().sum() == 0 for bias in (critic.b1, critic.b2, critic.b3))
+
+
+def test_dropout_draws_its_own_mask_for_every_row_and_rests_in_evaluation(critic):
+    noisy = Critic(6, 4, (50, 30), (0.31, 0.5)).double()
+    rows = torch.ones(2, 4, dtype=torch.float64)
+    torch.manual_seed(0)
+    first, second = noisy.train()(rows, ITEMS)
+    assert first != second
+    first, second = noisy.eval()(rows, ITEMS)
+    assert first == second

@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+import torch
+
+from extract.errors import InputError
+from mmssl.config import TrainingConfig
+from mmssl.training.learner import Learner, make_accelerator
+
+
+def learner(dataset, *settings: str) -> Learner:
+    return Learner(
+        TrainingConfig.load(None, ["backbone.embedding_dim=8", *settings]),
+        dataset.matrix("train"),
+        dataset.features,
+        make_accelerator("cpu", "no"),
+    )
+
+
+def test_the_optimisers_are_those_of_the_method(dataset):
+    """AdamW for all parameters but the critic's, with decay; Adam(.5, .9) for the critic."""
+    built = learner(
+        dataset,
+        "optimiser.learning_rate=0.02",
+        "optimiser.weight_decay=0.3",
+        "adversarial.critic_learning_rate=0.04",
+    )
+    groups = {name: optimiser.param_groups for name, optimiser in built._optimisers()}
+    (model,), (critic,) = groups["optimiser"], groups["critic_optimiser"]
+    assert (model["lr"], model["weight_decay"], critic["lr"]) == (0.02, 0.3, 0.04)
+    assert tuple(critic["betas"]) == (0.5, 0.9)
+    assert critic["weight_decay"] == 0
+    of_critic = {id(p) for p in built.model.critic.parameters()}
+    assert {id(p) for p in critic["params"]} == of_critic
+    everything = {id(p) for p in built.model.parameters()}
+    assert {id(p) for p in model["params"]} == everything - of_critic
+
+
+def test_a_step_moves_both_sides_and_leaves_the_critic_trainable(dataset):
+    built = learner(dataset)
+    before = {n: p.detach().clone() for n, p in built.model.named_parameters()}
+    norms: dict = {}
+    values = built.step(built.sampler.draw(), norms)
+    moved = {n for n, p in built.model.named_parameters() if not torch.equal(p, before[n])}
+    assert {"user_id", "item_id", "attention.w_cat", "critic.w1"} <= moved
+    assert all(p.requires_grad for p in built.model.parameters())
+    assert set(values) == {
+        *("wasserstein", "gradient_penalty", "bpr", "embedding_l2", "feature_l2"),
+        *("contrast", "generator"),
+    }
+    assert set(norms) == {"parts", "parameters", "critic"}
+
+
+def test_the_models_step_leaves_the_critic_where_its_own_step_put_it(dataset):
+    """The critic's weights are frozen in the model's step: L_G must not teach the critic."""
+    quiet, loud = (learner(dataset, f"adversarial.weight={weight}") for weight in (1e-6, 1e3))
+    for built in (quiet, loud):
+        torch.manual_seed(3)
+        built.step(built.sampler.draw())
+    for ours, theirs in zip(
+        quiet.model.critic.parameters(), loud.model.critic.parameters(), strict=True
+    ):
+        assert torch.equal(ours, theirs)
+
+
+def test_state_and_restore_are_inverse(dataset):
+    first, second = learner(dataset), learner(dataset, "seed=9")
+    first.step(first.sampler.draw())
+    first.model.refresh_relations()
+    live, facts = first.state()
+    tensors = {name: tensor.clone() for name, tensor in live.items()}
+    following = first.step(first.sampler.draw())
+    second.restore(tensors, facts)
+    assert second.step(second.sampler.draw()) == following
+    for modality, edges in first.model.relation_edges.items():
+        np.testing.assert_array_equal(
+            edges.toarray(), second.model.relation_edges[modality].toarray()
+        )
+
+
+def test_without_the_adversarial_part_there_is_no_critic(dataset):
+    built = learner(dataset, "adversarial.weight=0")
+    assert built.model.critic is None
+    assert [name for name, _ in built._optimisers()] == ["optimiser"]
+    built.step(built.sampler.draw())
+
+
+def test_several_processes_and_absent_devices_are_refused_in_one_line(monkeypatch):
+    with pytest.raises(InputError, match="unknown device"):
+        make_accelerator("tpu", "no")
+    monkeypatch.setattr("accelerate.Accelerator.num_processes", property(lambda self: 2))
+    with pytest.raises(InputError, match="one process"):
+        make_accelerator("cpu", "no")
