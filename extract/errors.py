@@ -24,9 +24,21 @@ def missing_extra(extra: str, needed_by: str) -> InputError:
     )
 
 
-def nearest(name: str, valid: "list[str] | tuple[str, ...]") -> str:
-    """``" (did you mean 'x'?)"`` for the closest valid name, or all of them when none is close."""
+_SHOWN = 10
+
+
+def nearest(name: str, valid: "list[str] | tuple[str, ...]", see_all: str = "") -> str:
+    """``" (did you mean 'x'?)"`` for the closest valid name, or the valid ones when none is close.
+
+    Of many only the first ten are named; ``see_all`` is the command that lists all of them.
+    """
     import difflib
 
     close = difflib.get_close_matches(name, valid, n=1)
-    return f" (did you mean '{close[0]}'?)" if close else f" (valid: {', '.join(sorted(valid))})"
+    if close:
+        return f" (did you mean '{close[0]}'?)"
+    names = sorted(valid)
+    if len(names) > _SHOWN + 2:
+        see = f"; see all: {see_all}" if see_all else ""
+        return f" (valid: {', '.join(names[:_SHOWN])} and {len(names) - _SHOWN} more{see})"
+    return f" (valid: {', '.join(names)})"

@@ -14,6 +14,11 @@ Modality: TypeAlias = Literal["image", "text", "audio"]
 MODALITIES: tuple[Modality, ...] = ("image", "text", "audio")
 
 
+def are_modalities(given: Any) -> bool:
+    """Whether somebody's ``modalities`` is a tuple (or list) of at least one of ours."""
+    return isinstance(given, tuple | list) and bool(given) and all(m in MODALITIES for m in given)
+
+
 @dataclass(frozen=True)
 class Waveform:
     """Decoded sound: ``samples`` is (n,) float32 in [-1, 1], mono; ``sample_rate`` in Hz."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from extract.encoders.base import Encoder
+from extract.encoders.base import MODALITIES, Encoder, are_modalities
 from extract.encoders.uri import EncoderURI, loading
 from extract.errors import InputError, nearest
 
@@ -43,7 +43,7 @@ def import_class(uri: EncoderURI, schemes: Sequence[str]) -> type[Encoder]:
             found = importlib.util.find_spec(uri.scheme) is not None
         except ModuleNotFoundError:
             found = False
-        except Exception as error:  # a package's own __init__ runs here
+        except (Exception, SystemExit) as error:  # a package's own __init__ runs here
             uri.refuse(f"importing {uri.scheme} failed ({type(error).__name__}: {error})")
         if not found:
             raise InputError(
@@ -87,4 +87,9 @@ def construct(cls: type[Encoder], uri: EncoderURI) -> Encoder:
     for attribute in ("modalities", "dim", "space"):
         if not hasattr(encoder, attribute):
             uri.refuse(f"the class lacks the attribute '{attribute}'")
+    if not are_modalities(encoder.modalities):
+        uri.refuse(
+            f"its modalities must be a tuple of some of {', '.join(MODALITIES)};"
+            f" they are {encoder.modalities!r}"
+        )
     return encoder

@@ -37,6 +37,13 @@ def show_lines(uri: str, modality: Modality | None, device: str) -> list[str]:
     modalities = encoder_modalities(uri)
     shown = modality or modalities[0]
     encoder = load_encoder(uri, shown, device=resolve_device(device), dtype=torch.float32)
+    try:
+        fingerprint = json.dumps(encoder.fingerprint(), indent=2, ensure_ascii=False)
+    except (Exception, SystemExit) as error:  # somebody's code: whatever it raises
+        text = " ".join(str(error).split())
+        raise InputError(
+            f"encoder {uri}: its fingerprint() gives no JSON ({type(error).__name__}: {text})"
+        ) from error
     return [
         f"encoder: {uri}",
         f"modalities: {', '.join(modalities)}",
@@ -44,7 +51,7 @@ def show_lines(uri: str, modality: Modality | None, device: str) -> list[str]:
         f"dim: {encoder.dim}",
         f"space: {encoder.space}",
         f"install: {install_hint(uri)}",
-        f"fingerprint: {json.dumps(encoder.fingerprint(), indent=2, ensure_ascii=False)}",
+        f"fingerprint: {fingerprint}",
     ]
 
 

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
+from typing import Any
 
 import torch
 
-from extract.encoders.base import MODALITIES, Encoder, Modality
-from extract.encoders.custom import construct, import_class
+from extract.encoders.base import MODALITIES, Encoder, Modality, are_modalities
+from extract.encoders.custom import construct, import_class, working_folder_importable
 from extract.encoders.packaged import PACKAGES
 from extract.encoders.uri import EncoderURI, loading, parse_uri
 from extract.errors import InputError, nearest
@@ -119,9 +120,10 @@ def encoder_modalities(uri: str) -> tuple[Modality, ...]:
     """
     parsed = parse_uri(uri)
     if parsed.scheme == "plugin":
-        return _plugin_class(parsed).modalities
+        return _class_modalities(_plugin_class(parsed), parsed)
     if parsed.scheme not in SCHEMES:
-        return import_class(parsed, list(SCHEMES)).modalities
+        with working_folder_importable():
+            return _class_modalities(import_class(parsed, [*SCHEMES, "plugin"]), parsed)
     fixed = SCHEMES[parsed.scheme].modalities
     if fixed is not None:
         return fixed
@@ -134,7 +136,8 @@ def list_encoders(modality: Modality | None = None, pattern: str = "*") -> list[
 
     Args:
         modality: only those that encode it.
-        pattern: only those whose URI holds this text, or matches it where it has ``*`` or ``?``.
+        pattern: only those whose URI holds this text, or matches it where it has ``*`` or ``?``;
+            small and capital letters are alike.
 
     Returns:
         In the order: packaged, plug-ins, melstats, torchvision, torchaudio, hubs.
@@ -143,7 +146,8 @@ def list_encoders(modality: Modality | None = None, pattern: str = "*") -> list[
     return [
         info
         for info in _all_encoders()
-        if (modality is None or modality in info.modalities) and fnmatch.fnmatch(info.uri, glob)
+        if (modality is None or modality in info.modalities)
+        and fnmatch.fnmatchcase(info.uri.lower(), glob.lower())
     ]
 
 
@@ -163,13 +167,25 @@ def _all_encoders() -> Iterable[EncoderInfo]:
             yield EncoderInfo(f"plugin:{point.name}", MODALITIES, str(error))
             continue
         summary = (cls.__doc__ or "").strip().partition("\n")[0]
-        yield EncoderInfo(f"plugin:{point.name}", cls.modalities, summary or point.value)
+        # One that sets them when it is constructed might take any.
+        declared: Any = getattr(cls, "modalities", None)
+        yield EncoderInfo(
+            f"plugin:{point.name}",
+            tuple(declared) if are_modalities(declared) else MODALITIES,
+            summary or point.value,
+        )
     yield EncoderInfo("melstats:64", ("audio",), "mean and deviation of 64 log-mel bands")
     for name in _module("torchvision").names():
         yield EncoderInfo(f"torchvision:{name}", ("image",), "downloads ImageNet weights")
     for name in _module("torchaudio").bundles():
         yield EncoderInfo(f"torchaudio:{name}", ("audio",), "downloads speech weights")
     yield from _HUB_EXAMPLES
+
+
+def _class_modalities(cls: type[Encoder], uri: EncoderURI) -> tuple[Modality, ...]:
+    declared: Any = getattr(cls, "modalities", None)
+    # A class may also set them in its constructor.
+    return tuple(declared if are_modalities(declared) else construct(cls, uri).modalities)
 
 
 def _load(uri: EncoderURI, modality: Modality, trusted: bool) -> Encoder:
@@ -185,7 +201,9 @@ def _load(uri: EncoderURI, modality: Modality, trusted: bool) -> Encoder:
         return load(uri)
     if not trusted:
         uri.refuse("a class is imported only when a person names it: name the encoder yourself")
-    return construct(import_class(uri, [*SCHEMES, "plugin"]), uri)
+    # Also while it is constructed: its modules may import their neighbours only then.
+    with working_folder_importable():
+        return construct(import_class(uri, [*SCHEMES, "plugin"]), uri)
 
 
 def _module(scheme: str) -> ModuleType:

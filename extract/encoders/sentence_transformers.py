@@ -6,12 +6,14 @@ Pooling, normalisation and length are the model's own: they are stored with it.
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import torch
 
 from extract.encoders.base import Encoder, Modality, Raw
 from extract.encoders.batching import probe_dim
+from extract.encoders.hub import hub_access
 from extract.encoders.tokenizer import require_words, tokenizer_digest
 from extract.encoders.transformers_model import quiet_transformers
 from extract.encoders.uri import EncoderURI, loading
@@ -95,7 +97,8 @@ def load(uri: EncoderURI) -> SentenceEncoder:
     from sentence_transformers import SentenceTransformer
 
     remote_code = uri.choice("trust_remote_code", ("true", "false")) == "true"
-    with loading(uri), quiet_transformers():
+    access = nullcontext() if uri.folder else hub_access(uri)
+    with access, loading(uri), quiet_transformers():
         # Many checkpoints lack BERT's pooler, which nothing here reads: it is filled at random, and
         # with a fixed seed the digest of the weights stays the same.
         model = seeded(

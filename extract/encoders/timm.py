@@ -4,11 +4,13 @@
 downloads nothing; ``?weights=random&seed=0`` is the control.
 """
 
+from contextlib import nullcontext
 from types import ModuleType
 from typing import Any
 
 import torch
 
+from extract.encoders.hub import hub_access
 from extract.encoders.uri import EncoderURI, loading
 from extract.encoders.vision import VisionEncoder
 from extract.encoders.weights import (
@@ -42,14 +44,15 @@ def load(uri: EncoderURI) -> VisionEncoder:
     timm = import_timm(f"encoder {uri}")
     hub = uri.name.startswith(("hf-hub:", "local-dir:"))
     if not hub and uri.name.split(".")[0] not in timm.list_models():
-        uri.refuse(
-            f"timm has no such network{nearest(uri.name, timm.list_models(pretrained=True))}"
-        )
+        known = timm.list_models(pretrained=True)
+        everything = 'python -c "import timm; print(timm.list_models())"'
+        uri.refuse(f"timm has no such network{nearest(uri.name, known, everything)}")
     file = weights_file(uri)
     asked = uri.options.get("weights")
     if file is None and asked not in (None, "random"):
         uri.refuse(f"option weights={asked} is unknown (valid: random, FILE.safetensors, FILE.pth)")
-    with loading(uri):
+    access = hub_access(uri) if asked is None else nullcontext()
+    with access, loading(uri):
         model: torch.nn.Module = seeded(
             uri, lambda: timm.create_model(uri.name, pretrained=asked is None, num_classes=0)
         )

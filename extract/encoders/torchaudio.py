@@ -182,7 +182,8 @@ def _architecture(uri: EncoderURI) -> _Architecture:
             bundle=bundle,
         )
     if uri.name not in _BUILDERS:
-        uri.refuse(f"torchaudio has no such bundle{nearest(uri.name, [*known, *_BUILDERS])}")
+        hint = nearest(uri.name, [*known, *_BUILDERS], "encoders list torchaudio")
+        uri.refuse(f"torchaudio has no such bundle{hint}")
     if "config" not in uri.options:
         uri.refuse(f"add config=FILE.json with the arguments of torchaudio.models.{uri.name}")
     path = Path(uri.options["config"])

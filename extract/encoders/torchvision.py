@@ -49,7 +49,8 @@ def load(uri: EncoderURI) -> VisionEncoder:
     uri.expect("weights", "sha256", "transforms", "layer", "pooling", "seed")
     known = names()
     if uri.name not in known:
-        uri.refuse(f"torchvision has no such network{nearest(uri.name, known)}")
+        hint = nearest(uri.name, known, "encoders list torchvision")
+        uri.refuse(f"torchvision has no such network{hint}")
     entries = models.get_model_weights(uri.name)
     file = weights_file(uri)
     asked = uri.options.get("weights", "DEFAULT")
@@ -63,6 +64,8 @@ def load(uri: EncoderURI) -> VisionEncoder:
             load_strictly(model, state, file, uri)
         entry = _transforms_entry(uri, entries, file)
     else:
+        if "transforms" in uri.options:
+            uri.refuse("option transforms= needs weights=FILE: published weights have their own")
         entry = _entry(uri, entries, "weights", asked)
         with loading(uri):
             model = models.get_model(uri.name, weights=entry)
@@ -146,7 +149,8 @@ class InnerLayer(torch.nn.Module):
             nodes = get_graph_node_names(model)[1]
         # A module's name stands for its last node, as create_feature_extractor reads it.
         if not any(node == layer or node.startswith(f"{layer}.") for node in nodes):
-            uri.refuse(f"the network has no layer '{layer}'{nearest(layer, nodes[-40:])}")
+            outermost = list(dict.fromkeys(node.split(".")[0] for node in nodes))
+            uri.refuse(f"the network has no layer '{layer}'{nearest(layer, outermost)}")
         with loading(uri):
             self.body = create_feature_extractor(model, [layer])
         self.uri = uri

@@ -7,14 +7,29 @@ Options: layer, pooling, max_length (text), window and hop (audio, seconds), wei
 (the control), trust_remote_code=true (runs code that the model's author wrote).
 """
 
+from contextlib import nullcontext
+
 from extract.encoders.base import Encoder, Modality
+from extract.encoders.hub import hub_access
 from extract.encoders.transformers_audio import HFAudioEncoder
 from extract.encoders.transformers_image import HFImageEncoder
-from extract.encoders.transformers_model import load_model, modalities
+from extract.encoders.transformers_model import load_model
+from extract.encoders.transformers_model import modalities as model_modalities
 from extract.encoders.transformers_text import HFTextEncoder
 from extract.encoders.uri import EncoderURI
+from extract.encoders.weights import refuse_idle_options
 
 __all__ = ["load", "modalities"]
+
+
+def modalities(uri: EncoderURI) -> tuple[Modality, ...]:
+    """What the model that an ``hf:`` URI names can encode, from its configuration alone.
+
+    Raises:
+        InputError: the configuration cannot be read.
+    """
+    with nullcontext() if uri.folder else hub_access(uri):
+        return model_modalities(uri)
 
 
 def load(uri: EncoderURI, modality: Modality) -> Encoder:
@@ -27,7 +42,9 @@ def load(uri: EncoderURI, modality: Modality) -> Encoder:
     specific = {"image": (), "text": ("max_length",), "audio": ("window", "hop")}
     every = ("layer", "pooling", "weights", "seed", "trust_remote_code")
     uri.expect(*every, *specific[modality], revision=True)
-    model = load_model(uri, modality)
-    if modality == "image":
-        return HFImageEncoder(model)
-    return HFTextEncoder(model) if modality == "text" else HFAudioEncoder(model)
+    refuse_idle_options(uri)
+    with nullcontext() if uri.folder else hub_access(uri):
+        model = load_model(uri, modality)
+        if modality == "image":
+            return HFImageEncoder(model)
+        return HFTextEncoder(model) if modality == "text" else HFAudioEncoder(model)

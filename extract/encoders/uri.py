@@ -1,11 +1,13 @@
 """Encoder URIs: ``scheme:name[@revision][?key=value&...]``, parsed and checked."""
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
+from urllib.error import HTTPError, URLError
 from urllib.parse import quote, unquote
 
 from extract.errors import InputError, nearest
@@ -174,13 +176,21 @@ def loading(uri: EncoderURI) -> Iterator[None]:
         InputError: in place of every other exception; the original is its cause.
     """
     try:
-        yield
+        # Standard output is for results; some libraries report their downloads there.
+        with redirect_stdout(sys.stderr):
+            yield
     except InputError:
         raise
+    except SystemExit as error:
+        raise InputError(
+            f"encoder {uri}: cannot be loaded: its code called sys.exit({error.code!r})"
+        ) from error
     except Exception as error:
         # Libraries raise anything here, from OSError to their own classes.
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        summary = " ".join(lines)[:300] or "no reason given"
+        printable = "".join(c if c.isprintable() else " " for c in str(error))
+        summary = " ".join(printable.split())[:300] or "no reason given"
+        if isinstance(error, URLError) and not isinstance(error, HTTPError):
+            summary += "; without a network use ?weights=FILE or packaged:NAME"
         raise InputError(
             f"encoder {uri}: cannot be loaded ({type(error).__name__}: {summary})"
         ) from error

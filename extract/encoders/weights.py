@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import warnings
 from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,15 +21,33 @@ def weights_file(uri: EncoderURI) -> Path | None:
     """The file that ``weights=`` names; None where it is absent or names no file (``random``, ...).
 
     Raises:
-        InputError: it looks like a file and there is none, or it fails its digest.
+        InputError: it looks like a file and there is none, or another option would do nothing.
     """
+    refuse_idle_options(uri)
     value = uri.options.get("weights")
     if value is None or not value.lower().endswith(WEIGHT_SUFFIXES):
         return None
     path = Path(value)
-    if not path.is_file():
+    try:
+        found = path.is_file()
+    except OSError as error:  # a name longer than names may be
+        uri.refuse(f"weights={value[:60]}...: {error.strerror}")
+    if not found:
         uri.refuse(f"weights={value}: no such file")
     return path
+
+
+def refuse_idle_options(uri: EncoderURI) -> None:
+    """Refuse options that would change nothing beside these ``weights=``.
+
+    Raises:
+        InputError: a seed without random weights, a digest without a file.
+    """
+    value = uri.options.get("weights", "")
+    if "seed" in uri.options and value != "random":
+        uri.refuse("option seed= needs weights=random: trained weights have no seed")
+    if "sha256" in uri.options and not value.lower().endswith(WEIGHT_SUFFIXES):
+        uri.refuse("option sha256= needs weights=FILE: it is that file's digest")
 
 
 def read_state_dict(path: Path, uri: EncoderURI) -> dict[str, torch.Tensor]:
@@ -56,13 +75,14 @@ def read_state_dict(path: Path, uri: EncoderURI) -> dict[str, torch.Tensor]:
         actual = sha256_file(path)
         if not actual.startswith(stated.lower()):
             uri.refuse(f"{path} has SHA-256 {actual[:16]}..., not the stated {stated[:16]}")
-    with loading(uri):
-        if path.suffix.lower() == ".safetensors":
-            from safetensors.torch import load_file
+    state: Any
+    if path.suffix.lower() == ".safetensors":
+        from safetensors.torch import load_file
 
-            state: Any = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+        with loading(uri):
+            state = load_file(path)
+    else:
+        state = _read_pickle(path, uri)
     if isinstance(state, dict):
         for wrapper in ("state_dict", "model"):  # how training scripts wrap them
             if isinstance(state.get(wrapper), dict):
@@ -70,6 +90,18 @@ def read_state_dict(path: Path, uri: EncoderURI) -> dict[str, torch.Tensor]:
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         uri.refuse(f"{path} holds no state dict (names with tensors)")
     return dict(state)
+
+
+def _read_pickle(path: Path, uri: EncoderURI) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the protocol: what matters of it is an error
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch's text advises to switch the protection off
+        uri.refuse(
+            f"{path} cannot be loaded: it is damaged, of an unusual protocol, or holds more than"
+            f" tensors, which might run code ({type(error).__name__}); use a .safetensors file"
+        )
 
 
 def load_strictly(

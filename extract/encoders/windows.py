@@ -95,7 +95,8 @@ def resample(waveform: Waveform, sample_rate: int) -> torch.Tensor:
     from torchaudio.functional import resample as torchaudio_resample
 
     # The resampler's kernel grows with both terms of the reduced ratio: 44,101 Hz to 16,000 Hz
-    # would take gigabytes. Every usual rate is below the limit, so exact; others err by millionths.
+    # would take gigabytes. Every usual rate is below the limit, so exact; the pitch of others errs
+    # by 0.05 % at most (measured to 16 kHz, over all rates that are let through).
     ratio = Fraction(sample_rate, waveform.sample_rate).limit_denominator(1_000)
     resampled: torch.Tensor = torchaudio_resample(samples, ratio.denominator, ratio.numerator)
     return resampled

@@ -80,3 +80,32 @@ def test_what_is_wrong_is_one_line_and_exit_code_two(arguments, words, encoders)
     assert (code, out) == (2, "")
     assert words in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "command", "words"),
+    [
+        ("modalities = ()", "check", "its modalities must be a tuple"),
+        ("modalities = None", "show", "its modalities must be a tuple"),
+        ("def __init__(self): raise SystemExit(0)", "check", "called sys.exit(0)"),
+        ("def fingerprint(self): return {'a': {1}}", "show", "its fingerprint() gives no JSON"),
+        ("def fingerprint(self): return {}['a']", "show", "its fingerprint() gives no JSON"),
+    ],
+)
+def test_classes_that_break_the_rules(lines, command, words, encoders, tmp_path, monkeypatch):
+    (tmp_path / "rule_breaker.py").write_text(
+        "import torch\n"
+        "from extract import Encoder\n"
+        "class Own(Encoder):\n"
+        "    modalities, dim, space = ('text',), 1, 'x'\n"
+        "    def preprocess(self, raw): return raw\n"
+        "    def encode(self, batch): return torch.ones(len(batch), 1)\n"
+        "    def fingerprint(self): return {'x': 1}\n"
+        f"    {lines}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    code, out, err = encoders(command, "rule_breaker:Own")
+    sys.modules.pop("rule_breaker")
+    assert (code, out) == (2, "")
+    assert words in err
+    assert err.count("\n") == 1

@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from extract.encoders.registry import encoder_modalities
 from extract.errors import InputError
 
 GOOD = """
@@ -127,3 +128,74 @@ def test_the_example_tells_a_red_picture_from_a_blue_one(load, encode):
     )
     assert red.max() == dark.max() == blue.max() == 1.0
     assert len({int(torch.argmax(vector)) for vector in (red, dark, blue)}) == 3
+
+
+BODY = (
+    "    def preprocess(self, raw): return raw\n"
+    "    def encode(self, batch): return torch.ones(len(batch), 1)\n"
+    "    def fingerprint(self): return {'x': 1}\n"
+)
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Writes a module of a class ``Own`` into the working folder; gives the class's URI."""
+    written = []
+
+    def write(name, lines, head=""):
+        (tmp_path / f"{name}.py").write_text(
+            f"import torch\nfrom extract import Encoder\n{head}class Own(Encoder):\n"
+            + "".join(f"    {line}\n" for line in lines)
+            + BODY
+        )
+        written.append(name)
+        return f"{name}:Own"
+
+    monkeypatch.chdir(tmp_path)
+    yield write
+    for name in written:
+        sys.modules.pop(name, None)
+
+
+PLAIN = ["modalities, dim, space = ('text',), 1, 'x'"]
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "head"),
+    [
+        ("exits_on_import", PLAIN, "import sys\nsys.exit(0)\n"),
+        ("exits_when_made", [*PLAIN, "def __init__(self): raise SystemExit(0)"], ""),
+    ],
+)
+def test_an_encoder_that_exits_is_an_error(name, lines, head, own, load):
+    with pytest.raises(InputError, match=r"its code called sys\.exit\(0\)"):
+        load(own(name, lines, head), "text")
+
+
+def test_a_constructor_may_import_its_neighbours(own, load, tmp_path):
+    (tmp_path / "neighbour_of_own.py").write_text("width = 1\n")
+    uri = own(
+        "imports_late",
+        [*PLAIN, "def __init__(self):", "    from neighbour_of_own import width; self.dim = width"],
+    )
+    assert load(uri, "text").dim == 1
+    assert encoder_modalities(uri) == ("text",)
+    sys.modules.pop("neighbour_of_own")
+
+
+def test_modalities_may_be_set_by_the_constructor(own, load):
+    uri = own(
+        "sets_late",
+        ["def __init__(self):", "    self.modalities, self.dim, self.space = ('text',), 1, 'x'"],
+    )
+    assert encoder_modalities(uri) == ("text",)
+    assert load(uri, "text").dim == 1
+
+
+@pytest.mark.parametrize("given", ["()", "None", "'text'", "('smell',)", "5"])
+def test_modalities_that_are_none_of_ours(given, own, load):
+    name = f"takes_{abs(hash(given))}"
+    uri = own(name, [f"modalities, dim, space = {given}, 1, 'x'"])
+    for look in (encoder_modalities, lambda text: load(text, "text")):
+        with pytest.raises(InputError, match="its modalities must be a tuple of some of image"):
+            look(uri)

@@ -65,6 +65,15 @@ def test_plug_ins_that_are_not_there_or_are_none(plugins, load):
     assert len(list_encoders("text")) > 3
 
 
+def test_a_plug_in_that_names_its_modalities_late_is_listed(plugins, tmp_path):
+    (tmp_path / "acme_encoders.py").write_text(
+        "from extract import Encoder\nclass Late(Encoder):\n    pass\n"
+    )
+    plugins.write_text("[mmssl.encoders]\nlate = acme_encoders:Late\n")
+    [info] = list_encoders(None, "plugin:")
+    assert (info.uri, info.modalities) == ("plugin:late", MODALITIES)
+
+
 def test_without_plug_ins(load):
     with pytest.raises(InputError, match=r"\(none is installed\)"):
         load("plugin:acme", "text")
@@ -95,6 +104,7 @@ def test_the_list_is_filtered_by_modality_and_pattern():
         "torchvision:resnet101",
     }
     assert all("swin" in info.uri for info in list_encoders(pattern="swin"))
+    assert list_encoders(pattern="RESNET50") == list_encoders(pattern="resnet50") != []
     assert list_encoders("text", "torchvision") == []
     shared = [info for info in list_encoders("text") if "image" in info.modalities]
     assert "hf:openai/clip-vit-base-patch32" in [info.uri for info in shared]
@@ -113,3 +123,36 @@ def test_an_encoder_arrives_on_the_device_and_in_the_dtype():
     )
     parameters = list(encoder.model.parameters())
     assert {(p.device.type, p.dtype) for p in parameters} == {("meta", torch.float16)}
+
+
+@pytest.mark.parametrize(
+    ("uri", "modality", "how"),
+    [
+        ("timm:foo", "image", "timm.list_models()"),
+        ("torchvision:zzz", "image", "see all: encoders list torchvision"),
+        ("torchaudio:zzz", "audio", "see all: encoders list torchaudio"),
+        ("torchvision:resnet18?weights=random&layer=zzz", "image", "layer3"),
+    ],
+)
+def test_unknown_names_are_answered_in_a_short_line(uri, modality, how, load):
+    with pytest.raises(InputError) as raised:
+        load(uri, modality)
+    assert how in str(raised.value)
+    assert len(str(raised.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("torchvision:resnet18?seed=3", "seed= needs weights=random"),
+        ("torchvision:resnet18?weights=random&sha256=00000000", "sha256= needs weights=FILE"),
+        ("torchvision:resnet18?transforms=DEFAULT", "transforms= needs weights=FILE"),
+        ("timm:test_vit?seed=3", "seed= needs weights=random"),
+        ("timm:test_vit?weights=random&sha256=00000000", "sha256= needs weights=FILE"),
+        ("hf:x/y?seed=3", "seed= needs weights=random"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(uri, words, load):
+    with pytest.raises(InputError) as raised:
+        load(uri, "image")
+    assert words in str(raised.value)

@@ -1,3 +1,5 @@
+from urllib.error import URLError
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -114,3 +116,23 @@ def test_a_library_that_fails_becomes_one_line():
     assert len(str(raised.value)) < 400
     with pytest.raises(InputError, match=r"^our own$"), loading(parse_uri("hf:a")):
         raise InputError("our own")
+
+
+def test_what_a_library_prints_goes_to_standard_error(capsys):
+    with loading(parse_uri("hf:a")):
+        print("Downloading")
+    assert capsys.readouterr() == ("", "Downloading\n")
+
+
+def test_a_library_that_exits_or_colours_its_error():
+    with pytest.raises(InputError, match=r"called sys\.exit\(0\)$"), loading(parse_uri("hf:a")):
+        raise SystemExit(0)
+    with pytest.raises(InputError) as raised, loading(parse_uri("hf:a")):
+        raise OSError("\x1b[31mred\x1b[0m")
+    assert str(raised.value).isprintable()
+
+
+def test_a_download_without_a_network_says_what_works():
+    with pytest.raises(InputError) as raised, loading(parse_uri("torchvision:a")):
+        raise URLError("Name or service not known")
+    assert "without a network use ?weights=FILE or packaged:NAME" in str(raised.value)

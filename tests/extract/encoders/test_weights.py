@@ -1,4 +1,5 @@
 import hashlib
+import warnings
 
 import pytest
 import torch
@@ -57,9 +58,25 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path):
 
     path = tmp_path / "w.pth"
     torch.save({"weight": Harmful()}, path)
-    with pytest.raises(InputError, match="cannot be loaded"):
+    with pytest.raises(InputError, match="holds more than tensors") as raised:
         read(path, f"&sha256={sha256_file(path)}")
+    assert str(raised.value).isprintable()
+    assert "weights_only" not in str(raised.value)
     assert not (tmp_path / "harm").exists()
+
+
+def test_another_protocol_of_pickle_is_refused_without_a_warning(tmp_path):
+    path = tmp_path / "w.pth"
+    torch.save(STATE, path, pickle_protocol=4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(InputError, match="of an unusual protocol"):
+            read(path, f"&sha256={sha256_file(path)}")
+
+
+def test_a_name_that_no_file_can_have():
+    with pytest.raises(InputError, match="File name too long"):
+        weights_file(parse_uri(f"torchvision:x?weights={'a' * 300}.pth"))
 
 
 def test_training_scripts_wrap_their_weights(tmp_path):

@@ -1,0 +1,14 @@
+from extract.errors import nearest
+
+
+def test_the_nearest_name_or_the_valid_ones():
+    assert nearest("maen", ("max", "mean")) == " (did you mean 'mean'?)"
+    assert nearest("zzz", ["b", "a"]) == " (valid: a, b)"
+
+
+def test_of_many_names_ten_are_shown():
+    names = [f"name-{i:04}" for i in range(1000)]
+    hint = nearest("zzz", names, "encoders list")
+    assert hint.startswith(" (valid: name-0000, name-0001, ")
+    assert hint.endswith("name-0009 and 990 more; see all: encoders list)")
+    assert nearest("zzz", names).endswith(" and 990 more)")
