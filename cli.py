@@ -1,5 +1,6 @@
 """The front door: a command parses its options, calls one function, prints the result."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
@@ -22,16 +23,34 @@ def fail(message: str, exit_code: int = 2) -> NoReturn:
     raise SystemExit(exit_code)
 
 
+def _drop_output() -> None:
+    """Send what is still to be printed nowhere, lest the interpreter fail on it at its exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
 def run(application: typer.Typer, arguments: list[str]) -> NoReturn:
     """Run a command line; whatever a person can mend is one line and exit code 2."""
     try:
         result = application(args=arguments, standalone_mode=False)
+        sys.stdout.flush()
     except InputError as error:
         fail(str(error), error.exit_code)
     except typer.TyperException as error:
         fail(error.format_message())
     except (typer.Abort, KeyboardInterrupt):
         result = 130
+    except BrokenPipeError:
+        # Whoever read our output has seen enough, as with `| head`.
+        _drop_output()
+        raise SystemExit(1) from None
+    except OSError as error:
+        _drop_output()
+        where = f"{error.filename}: " if error.filename is not None else ""
+        fail(f"{where}{error.strerror or error}")
+    except MemoryError:
+        fail("out of memory; a smaller batch or table, or a machine with more memory, may do")
     if result == 130:
         fail("interrupted", 130)
     raise SystemExit(result if isinstance(result, int) else 0)
@@ -133,6 +152,7 @@ def extract(
 ) -> None:
     """Turn pictures, texts or sounds into embeddings; a second run goes on where one stopped."""
     from extract.config import parse_modalities, plan_extractions
+    from extract.extraction import check
     from extract.extraction import run as run_extraction
     from mmssl.project import Project
 
@@ -161,11 +181,15 @@ def extract(
         max_errors=max_errors,
         overwrite=overwrite,
     )
+    if print_config:
+        print(*(config.to_yaml() for config in configs), sep="", end="")
+        return
+    if len(configs) > 1:
+        # What is wrong with the last must not be found out after the hours of the first.
+        for config in configs:
+            check(config)
     for config in configs:
-        if print_config:
-            print(config.to_yaml(), end="")
-        else:
-            print(run_extraction(config, progress=sys.stderr.isatty()))
+        print(run_extraction(config, progress=sys.stderr.isatty()), flush=True)
 
 
 @app.command()

@@ -6,8 +6,9 @@ if TYPE_CHECKING:
     from extract.config import ExtractionConfig
     from extract.encoders.base import Encoder, Waveform
     from extract.errors import InputError
-    from extract.extraction import ExtractionSummary, run
+    from extract.extraction import run
     from extract.store import FeatureStore
+    from extract.summary import ExtractionSummary
 
 __all__ = [
     "Encoder",
@@ -22,7 +23,7 @@ __all__ = [
 _HOMES = {
     "Encoder": "extract.encoders.base",
     "ExtractionConfig": "extract.config",
-    "ExtractionSummary": "extract.extraction",
+    "ExtractionSummary": "extract.summary",
     "FeatureStore": "extract.store",
     "InputError": "extract.errors",
     "Waveform": "extract.encoders.base",

@@ -3,24 +3,20 @@
 import json
 import os
 import time
-from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
-import polars as pl
 import torch
 
 from extract.catalog import Catalog, read_catalog
 from extract.config import ExtractionConfig
 from extract.encoders.base import Encoder
 from extract.engines.local import run_parts
-from extract.errors import InputError
+from extract.errors import InputError, TooManyErrors
 from extract.manifest import StoreManifest
 from extract.progress import progress_bar
 from extract.store import FeatureStore, check_free
+from extract.summary import ExtractionSummary, summarise
 from extract.versions import installed_versions
-
-_EXAMPLES = 3
 
 _LIBRARIES = (
     "torch",
@@ -34,53 +30,6 @@ _LIBRARIES = (
     "pillow",
     "soundfile",
 )
-
-
-@dataclass(frozen=True)
-class ExtractionSummary:
-    """What a run left behind: counts over the whole store, and what this run did of it."""
-
-    path: Path
-    modality: str
-    encoder: str
-    source: str
-    items: int
-    ok: int
-    failed: int
-    missing: int
-    reasons: dict[str, int]
-    """Failed items by reason, the most frequent first."""
-    examples: dict[str, list[str]]
-    """For each reason, the first few item ids."""
-    processed: int
-    """Rows that this run worked on; the others stood in the store already."""
-    seconds: float
-    """Time this run spent on them, loading the encoder left out."""
-
-    @property
-    def items_per_second(self) -> float:
-        """Rate of this run; 0 when nothing was left to do."""
-        return self.processed / self.seconds if self.processed else 0.0
-
-    def __str__(self) -> str:
-        """The summary as the command line prints it."""
-        lines = [f"{self.modality}: {self.items} items through {self.encoder} ({self.source})"]
-        if not self.processed:
-            lines.append("already complete: nothing was encoded")
-        else:
-            kept = self.items - self.processed
-            reused = f"; {kept} stood in the store already" if kept else ""
-            lines.append(
-                f"{self.processed} items in {self.seconds:.1f} s,"
-                f" {self.items_per_second:.1f} items/s{reused}"
-            )
-        lines.append(f"ok {self.ok}, failed {self.failed}, missing {self.missing}")
-        for reason, count in self.reasons.items():
-            lines.append(f"  failed {count}: {reason} ({', '.join(self.examples[reason])})")
-        if self.failed and not self.processed:
-            lines.append("  to try the failed items again once they are mended: --overwrite")
-        lines.append(f"features: {self.path}")
-        return "\n".join(lines)
 
 
 def run(
@@ -102,14 +51,8 @@ def run(
             made otherwise (the differences are named).
         TooManyErrors: more than ``config.max_errors`` items failed; finished parts are kept.
     """
-    catalog = read_catalog(config)
-    for root in config.media_roots:
-        if not root.is_dir():
-            raise InputError(f"--media-root {root}: no such folder")
-    name = _encoder_name(config, encoder)
-    _check_place(config, name)
-    encoder = _encoder(config, name, encoder)
-    store = _open_or_create(config, _manifest(config, catalog, encoder, name))
+    catalog, encoder, manifest = _begin(config, encoder)
+    store = _open_or_create(config, manifest)
     pending = store.verify()
     rows = sum(len(store.part_rows(part)) for part in pending)
     started = time.perf_counter()
@@ -124,7 +67,47 @@ def run(
                 workers=config.workers or os.cpu_count() or 1,
                 advance=advance,
             )
-    return _summary(store, processed=rows, seconds=time.perf_counter() - started)
+    summary = summarise(store, processed=rows, seconds=time.perf_counter() - started)
+    if config.max_errors is not None and summary.failed > config.max_errors:
+        # A part that was whole before is not worked on, but its failures count.
+        reason, count = next(iter(summary.reasons.items()))
+        raise TooManyErrors(
+            f"{summary.failed} items failed, more than the {config.max_errors} allowed ({count}:"
+            f" {reason}); the features of the others are in {store.path}"
+        )
+    return summary
+
+
+def check(config: ExtractionConfig) -> None:
+    """Find out whether ``run`` could begin, as far as that is known before an item is encoded.
+
+    The encoder is loaded and let go. Nothing is written.
+
+    Raises:
+        InputError: as ``run``, for the table, the encoder, an option or the place.
+    """
+    _begin(config, None)
+
+
+def _begin(
+    config: ExtractionConfig, given: Encoder | None
+) -> tuple[Catalog, Encoder, StoreManifest]:
+    """Whatever can be wrong before an item is encoded, the cheapest first."""
+    catalog = read_catalog(config)
+    for root in config.media_roots:
+        if not root.is_dir():
+            raise InputError(f"--media-root {root}: no such folder")
+    name = _encoder_name(config, given)
+    there = _store_there(config)
+    if there is not None and there.manifest.encoder != name:
+        raise _made_otherwise(
+            config.out, [f"encoder {there.manifest.encoder!r} there, {name!r} now"]
+        )
+    encoder = _encoder(config, name, given)
+    manifest = _manifest(config, catalog, encoder, name)
+    if there is not None and (differences := there.manifest.differences(manifest)):
+        raise _made_otherwise(config.out, differences)
+    return catalog, encoder, manifest
 
 
 def _encoder_name(config: ExtractionConfig, given: Encoder | None) -> str:
@@ -138,14 +121,19 @@ def _encoder_name(config: ExtractionConfig, given: Encoder | None) -> str:
     return default_encoder(config.modality)
 
 
-def _check_place(config: ExtractionConfig, name: str) -> None:
-    """Refuse what is plainly wrong with ``out`` before an encoder is downloaded and loaded."""
+def _store_there(config: ExtractionConfig) -> FeatureStore | None:
+    """The store at ``out`` that this run would go on with; None where it begins one.
+
+    A store without a finished part holds nothing: what a first try left behind is replaced freely.
+
+    Raises:
+        InputError: something else stands there.
+    """
     if not (config.out / "manifest.json").exists():
         check_free(config.out)
-    elif not config.overwrite:
-        there = FeatureStore.open(config.out).manifest.encoder
-        if there != name:
-            raise _made_otherwise(config.out, [f"encoder {there!r} there, {name!r} now"])
+        return None
+    store = FeatureStore.open(config.out)
+    return None if config.overwrite or not store.has_finished_parts else store
 
 
 def _made_otherwise(path: Path, differences: list[str]) -> InputError:
@@ -217,39 +205,8 @@ def _manifest(
 
 
 def _open_or_create(config: ExtractionConfig, manifest: StoreManifest) -> FeatureStore:
-    if not (config.out / "manifest.json").exists():
-        return FeatureStore.create(config.out, manifest)
-    store = FeatureStore.open(config.out)
-    if config.overwrite:
-        return store.begin_anew(manifest)
-    if differences := store.manifest.differences(manifest):
-        raise _made_otherwise(config.out, differences)
-    return store
-
-
-def _summary(store: FeatureStore, *, processed: int, seconds: float) -> ExtractionSummary:
-    counts: Counter[str] = Counter()
-    reasons: Counter[str] = Counter()
-    examples: dict[str, list[str]] = {}
-    # Part by part, so that the summary of millions of items needs no table of them.
-    for part in range(store.part_count):
-        statuses = store.part_statuses(part)
-        counts.update(dict(statuses["status"].value_counts().iter_rows()))
-        for name, _, reason, _ in statuses.filter(pl.col("status") == "failed").iter_rows():
-            reasons[reason] += 1
-            if reasons[reason] <= _EXAMPLES:
-                examples.setdefault(reason, []).append(name)
-    return ExtractionSummary(
-        path=store.path,
-        modality=store.manifest.modality,
-        encoder=store.manifest.encoder,
-        source=store.manifest.source,
-        items=store.manifest.items,
-        ok=counts["ok"],
-        failed=counts["failed"],
-        missing=counts["missing"],
-        reasons=dict(reasons.most_common()),
-        examples=examples,
-        processed=processed,
-        seconds=seconds,
-    )
+    if store := _store_there(config):
+        return store
+    if (config.out / "manifest.json").exists():
+        return FeatureStore.open(config.out).begin_anew(manifest)
+    return FeatureStore.create(config.out, manifest)

@@ -132,6 +132,11 @@ class FeatureStore:
         """Whether every part has been finished; ``verify`` also compares the digests."""
         return all(self._record(part) is not None for part in range(self.part_count))
 
+    @property
+    def has_finished_parts(self) -> bool:
+        """Whether any part has been finished, so that there is something to lose."""
+        return any(self._record(part) is not None for part in range(self.part_count))
+
     def verify(self) -> list[int]:
         """The parts that are absent or torn: all bytes are read and compared with their digests."""
         return [part for part in range(self.part_count) if not self._is_whole(part)]

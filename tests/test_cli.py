@@ -150,3 +150,50 @@ def test_an_interruption_ends_with_130(monkeypatch, capsys):
         cli.run(application, [])
     assert stop.value.code == 130
     assert capsys.readouterr().err == "error: interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        ("PermissionError(13, 'Permission denied', 'items.csv')", "items.csv: Permission denied"),
+        ("OSError(28, 'No space left on device')", "No space left on device"),
+        ("OSError('odd\\nwords')", "odd words"),
+        ("MemoryError()", "out of memory; a smaller batch or table"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(error, says):
+    program = (
+        "import cli, typer\n"
+        "application = typer.Typer(pretty_exceptions_enable=False)\n"
+        "@application.command()\n"
+        f"def command(): raise {error}\n"
+        "cli.run(application, [])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, timeout=120
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {says}")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_output_that_cannot_be_written_is_one_line():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "cli.py", "--help"], stdout=full, stderr=subprocess.PIPE, cwd=ROOT
+        )
+    assert (done.returncode, done.stderr) == (2, b"error: No space left on device\n")
+
+
+def test_a_reader_that_has_seen_enough_ends_the_program_quietly():
+    program = subprocess.Popen(
+        [sys.executable, "cli.py", "--help"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    program.stdout.close()
+    assert program.stderr.read() == b""
+    assert program.wait(timeout=60) == 1
+    program.stderr.close()

@@ -1,5 +1,6 @@
 """The local engine: one process works through the parts of a store that are not whole yet."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 from extract.catalog import Catalog, Item
@@ -76,7 +77,10 @@ def run_parts(
         task_rows=TASK_ROWS[config.modality],
         ahead=2 * config.batch_size,
     )
-    with preparation as stream:
+    with warnings.catch_warnings(), preparation as stream:
+        # Here and not around each picture: filters belong to the whole process, not to a thread.
+        # What Pillow has to say of a file is in that item's reason, or did no harm.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
         for part in parts:
             content = encode_part(
                 stream,

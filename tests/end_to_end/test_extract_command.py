@@ -246,6 +246,27 @@ def test_several_modalities_of_one_encoder_write_a_store_each(folder, extracting
     assert extract.FeatureStore.open("f/text").load().vectors.tolist() == [[9, 9, 9]]
 
 
+def test_what_is_wrong_with_the_second_modality_stops_before_the_first(folder, extracting):
+    (folder / "items.csv").write_text("id,image,title\na,a.png,Cat\n")
+    Image.new("RGB", (2, 2)).save(folder / "a.png")
+    options = ("--modality", "text,image", "--items", "items.csv", "--out", "f")
+    options += ("--encoder", "own_encoders:Colour")
+    for wrong, says in (
+        (("--column", "image=photo"), "no column 'photo'"),
+        (("--encoder", "own_encoders:Letters"), "not image"),
+    ):
+        code, out, err = extracting(*options, *wrong)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert says in err
+        assert not (folder / "f").exists()
+    (folder / "f/image").mkdir(parents=True)
+    (folder / "f/image/notes.txt").touch()
+    code, out, err = extracting(*options)
+    assert (code, out) == (2, "")
+    assert "holds other files" in err
+    assert not (folder / "f/text").exists()
+
+
 def test_the_project_gives_items_and_place_and_is_named(folder, extracting):
     (folder / "shop").mkdir()
     (folder / "shop/items.csv").write_text("item_id,text\na,aab\n")

@@ -8,7 +8,9 @@ import torch
 from PIL import Image
 
 import extract
-from extract.extraction import ExtractionSummary
+from extract.errors import TooManyErrors
+from extract.extraction import check
+from extract.summary import ExtractionSummary
 
 
 @pytest.fixture
@@ -76,7 +78,7 @@ def test_a_second_run_encodes_nothing_and_says_so(run, byte_histogram):
     assert encoder.batches == []
     assert (second.processed, second.items_per_second) == (0, 0.0)
     assert second.reasons == first.reasons
-    assert "already complete: nothing was encoded" in str(second)
+    assert "nothing was encoded, and the items' contents were not compared" in str(second)
     assert "--overwrite" in str(second)
 
 
@@ -293,3 +295,70 @@ def test_the_public_names_are_there():
         assert getattr(extract, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         _ = extract.Nothing
+
+
+def test_a_first_try_that_finished_no_part_does_not_hold_the_folder(run, tmp_path, byte_histogram):
+    class Broken(byte_histogram):
+        def encode(self, batch):
+            raise TypeError("no")
+
+    with pytest.raises(extract.InputError, match="TypeError: no"):
+        run(Broken())
+    assert (tmp_path / "store/manifest.json").exists()
+    assert run(rows_per_part=2).processed == 4
+    with pytest.raises(extract.InputError, match="made otherwise"):
+        run(Broken())
+
+
+def test_failures_of_a_finished_store_count_against_max_errors(run):
+    run()
+    with pytest.raises(TooManyErrors, match=r"1 items failed, .* 0 allowed \(1: empty text"):
+        run(max_errors=0)
+    assert run(max_errors=1).failed == 1
+
+
+def test_reasons_that_grow_with_the_items_are_cut_and_control_characters_escaped(
+    run, write_items, byte_histogram
+):
+    class Picky(byte_histogram):
+        def preprocess(self, raw):
+            raise ValueError(f"refused {raw}")
+
+    rows = [[f"i\x1b[2J{n}", f"{n}\x07"] for n in range(13)]
+    summary = run(Picky(), items=write_items(["id", "text"], rows, "more.csv"))
+    lines = str(summary).splitlines()
+    assert len([line for line in lines if line.startswith("  failed")]) == 11
+    assert "  failed 3: 3 more reasons" in lines
+    assert "  failed 1: refused 0\\x07 (i\\x1b[2J0)" in lines
+    assert "NOT ONE ITEM WAS ENCODED" in str(summary)
+    assert "NOT ONE" not in str(run(overwrite=True))
+
+
+def test_a_check_finds_what_would_stop_a_run_and_writes_nothing(table, tmp_path):
+    def config(**options):
+        values = {"items": table, "modality": "image", "out": tmp_path / "store"} | options
+        values.setdefault("encoder", "examples.custom_encoder:ColourHistogram?bins=2")
+        return extract.ExtractionConfig.parse(values)
+
+    check(config(column="text"))
+    (tmp_path / "file").touch()
+    for options, says in (
+        ({"column": "photo"}, "no column 'photo'"),
+        ({"column": "text", "encoder": "examples.custom_encoder:ColourHistogram?bins=0"}, "dim"),
+        ({"column": "text", "out": tmp_path / "file"}, "is a file"),
+    ):
+        with pytest.raises(extract.InputError, match=says):
+            check(config(**options))
+    assert not (tmp_path / "store").exists()
+
+
+def test_pillows_warnings_about_odd_pictures_are_not_printed(tmp_path, mean_colour, recwarn):
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01"
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png", exif=exif)
+    # More than Pillow's own limit, less than twice as much: it warns, and we refuse.
+    Image.new("1", (10_000, 9_000)).save(tmp_path / "b.png")
+    config = extract.ExtractionConfig(items=tmp_path, modality="image", out=tmp_path / "store")
+    summary = extract.run(config, encoder=mean_colour())
+    assert (summary.ok, summary.failed) == (1, 1)
+    assert "picture too large (90000000 pixels" in next(iter(summary.reasons))
+    assert [str(warning.message) for warning in recwarn] == []

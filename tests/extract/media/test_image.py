@@ -97,7 +97,10 @@ def test_the_first_frame_of_an_animation_is_taken(kind):
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF"])
 def test_a_truncated_file_is_refused(kind):
     data = encoded(Image.fromarray(noise(200, 200)), kind).getvalue()
-    assert "damaged picture" in reason_for(data[: len(data) * 2 // 3])
+    reasons = {reason_for(data[: len(data) * 2 // 3]), reason_for(data[: len(data) // 2])}
+    # Alike for all truncated files, so that a summary can count them as one.
+    assert len(reasons) == 1
+    assert "damaged picture" in reasons.pop()
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch):
