@@ -37,6 +37,31 @@ def resolve_inside(path: str, base: Path, roots: Sequence[Path]) -> Path:
 
 
 @contextmanager
+def open_inside(path: str, base: Path, roots: Sequence[Path]) -> Iterator[BufferedReader]:
+    """Open what a table's entry names, if it is a regular file inside a media root.
+
+    Args:
+        path: as the table gives it.
+        base: the table's folder.
+        roots: real paths of the folders that may be read.
+
+    Raises:
+        MediaError: as ``resolve_inside`` and ``open_regular``, or the path led elsewhere meanwhile.
+    """
+    with open_regular(resolve_inside(path, base, roots)) as handle:
+        # A folder on the way may have become a symlink between the check and the opening: what was
+        # opened has to be what a path inside the roots leads to still.
+        try:
+            there = os.lstat(resolve_inside(path, base, roots))
+        except OSError:
+            raise MediaError("moved while it was opened") from None
+        opened = os.fstat(handle.fileno())
+        if (there.st_dev, there.st_ino) != (opened.st_dev, opened.st_ino):
+            raise MediaError("moved while it was opened")
+        yield handle
+
+
+@contextmanager
 def open_regular(path: Path) -> Iterator[BufferedReader]:
     """Open a regular file for reading; a folder, FIFO, socket or device is refused, never opened.
 

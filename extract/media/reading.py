@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from extract.encoders.base import Modality, Raw
 from extract.media.audio import decode_audio
-from extract.media.files import MediaError, open_regular, resolve_inside
+from extract.media.files import MediaError, open_inside
 from extract.media.image import decode_image
 from extract.media.text import clean_text, decode_text
 
@@ -37,7 +37,7 @@ class Reader:
         """SHA-256 of a file's bytes (None if it was not opened) and what it holds, or why not."""
         digest = None
         try:
-            with open_regular(resolve_inside(path, self.base, self.roots)) as handle:
+            with open_inside(path, self.base, self.roots) as handle:
                 digest = hashlib.file_digest(handle, "sha256").hexdigest()
                 handle.seek(0)
                 return digest, self._decode(handle)

@@ -7,7 +7,7 @@ from extract.media.files import MediaError
 TEXT_SUFFIXES = (".txt",)
 
 MAX_TEXT_BYTES = 16 * 2**20
-"""A text file larger than this is refused before it is read."""
+"""A text file larger than this is refused; no more of it than this is held in memory."""
 
 
 def decode_text(handle: BinaryIO) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from extract.media.files import MediaError, open_regular, resolve_inside
+from extract.media.files import MediaError, open_inside, open_regular, resolve_inside
 
 
 def reason_for(path) -> str:
@@ -95,3 +95,36 @@ def test_missing_and_empty_files_have_their_reasons(folders):
 def test_a_file_one_may_not_read_is_named(folders):
     (folders / "table/a.png").chmod(0)
     assert reason_for(folders / "table/a.png") == "no permission to read the file"
+
+
+@pytest.mark.parametrize("back_again", [False, True])
+def test_a_folder_that_becomes_a_symlink_before_the_opening_leads_nowhere(
+    folders, monkeypatch, back_again
+):
+    album, aside = folders / "table/album", folders / "table/aside"
+    album.mkdir()
+    (album / "a.png").write_bytes(b"mine")
+    really_open = os.open
+
+    def swapped(path, flags):
+        album.rename(aside)
+        album.symlink_to(folders / "outside")
+        opened = really_open(path, flags)
+        if back_again:
+            album.unlink()
+            aside.rename(album)
+        return opened
+
+    monkeypatch.setattr(os, "open", swapped)
+    with (
+        pytest.raises(MediaError, match="moved while" if back_again else "outside the media roots"),
+        open_inside("album/a.png", folders / "table", [folders / "table"]),
+    ):
+        pass
+
+
+def test_a_symlink_within_the_roots_is_opened(folders):
+    (folders / "table/link.png").symlink_to(folders / "other/a.png")
+    roots = [folders / "table", folders / "other"]
+    with open_inside("link.png", folders / "table", roots) as handle:
+        assert handle.read() == b"x"
