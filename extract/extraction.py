@@ -160,7 +160,7 @@ def _encoder(config: ExtractionConfig, name: str, given: Encoder | None) -> Enco
         raise
     except Exception as error:  # somebody's code: whatever it raises is the finding
         raise InputError(
-            f"encoder {name}: could not be brought to {device} as {config.dtype}"
+            f"encoder {name}: could not be made ready on {device} as {config.dtype}"
             f" ({type(error).__name__}: {error})"
         ) from error
     if not isinstance(moved, Encoder):

@@ -191,7 +191,7 @@ def raising(*_, **__):
         ({"fingerprint": raising}, "fingerprint() failed (OSError: no such"),
         ({"fingerprint": lambda _: None}, "fingerprint() must give a dict; it gave NoneType"),
         ({"fingerprint": lambda _: {"a": object()}}, "fingerprint is not plain JSON"),
-        ({"to": raising}, "could not be brought to cpu as float32 (OSError: no such"),
+        ({"to": raising}, "could not be made ready on cpu as float32 (OSError: no such"),
         ({"to": lambda *_: None}, "to() must return the encoder; it returned NoneType"),
     ],
 )
