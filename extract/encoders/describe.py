@@ -7,12 +7,21 @@ import torch
 from extract.device import resolve_device
 from extract.encoders.base import Modality
 from extract.encoders.check import check_encoder
-from extract.encoders.registry import encoder_modalities, install_hint, list_encoders, load_encoder
+from extract.encoders.registry import (
+    SCHEMES,
+    encoder_modalities,
+    install_hint,
+    list_encoders,
+    load_encoder,
+    option_hint,
+)
 from extract.errors import InputError
 
 
 def list_lines(modality: Modality | None, pattern: str) -> list[str]:
     """The encoders of a modality that match a pattern: URI, modalities, what it is.
+
+    Behind them a line a scheme: the options that its URIs take.
 
     Raises:
         InputError: nothing matches.
@@ -25,7 +34,11 @@ def list_lines(modality: Modality | None, pattern: str) -> list[str]:
             " type its URI"
         )
     width = max(len(info.uri) for info in infos)
-    return [f"{info.uri:<{width}}  {','.join(info.modalities):<10}  {info.about}" for info in infos]
+    listed = {info.uri.partition(":")[0] for info in infos}
+    return [
+        *(f"{info.uri:<{width}}  {','.join(info.modalities):<10}  {info.about}" for info in infos),
+        *(f"options of {name}: {s.options}" for name, s in SCHEMES.items() if name in listed),
+    ]
 
 
 def show_lines(uri: str, modality: Modality | None, device: str) -> list[str]:
@@ -51,6 +64,7 @@ def show_lines(uri: str, modality: Modality | None, device: str) -> list[str]:
         f"dim: {encoder.dim}",
         f"space: {encoder.space}",
         f"install: {install_hint(uri)}",
+        f"options: {option_hint(uri)}",
         f"fingerprint: {fingerprint}",
     ]
 

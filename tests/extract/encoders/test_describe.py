@@ -7,7 +7,8 @@ from extract.errors import InputError
 
 
 def test_the_list_is_a_line_an_encoder():
-    [line] = list_lines("audio", "packaged")
+    line, options = list_lines("audio", "packaged")
+    assert options.startswith("options of packaged: window=")
     assert line.split(maxsplit=2)[:2] == ["packaged:whisper-tiny-en", "audio"]
     assert "English speech only" in line
     with pytest.raises(InputError, match="no listed encoder for text matches 'xyz'"):

@@ -1,3 +1,4 @@
+import re
 import sys
 
 import pytest
@@ -5,6 +6,7 @@ import torch
 
 from extract.encoders.base import MODALITIES
 from extract.encoders.registry import (
+    SCHEMES,
     default_encoder,
     encoder_modalities,
     install_hint,
@@ -156,3 +158,24 @@ def test_options_that_would_do_nothing_are_refused(uri, words, load):
     with pytest.raises(InputError) as raised:
         load(uri, "image")
     assert words in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "modalities"),
+    [
+        ("torchvision:resnet18", ["image"]),
+        ("timm:test_vit", ["image"]),
+        ("torchaudio:WAV2VEC2_BASE", ["audio"]),
+        ("packaged:whisper-tiny-en", ["audio"]),
+        ("st:x/y", ["text"]),
+        ("hf:x/y", MODALITIES),
+    ],
+)
+def test_the_options_that_are_shown_are_those_that_are_taken(uri, modalities, load):
+    taken = set()
+    for modality in modalities:
+        with pytest.raises(InputError, match="unknown option '0000'") as raised:
+            load(f"{uri}?0000=1", modality)
+        taken |= set(re.search(r"\(valid: (.*)\)", str(raised.value))[1].split(", "))
+    shown = SCHEMES[uri.partition(":")[0]].options
+    assert set(re.findall(r"(\w+)=", shown)) == taken
