@@ -144,7 +144,7 @@ class Dataset:
 
     @property
     def _test_digest(self) -> str:
-        return self.manifest.files["test.parquet"]
+        return self.manifest.contents["test"]
 
 
 def _checked(folder: Path, manifest: Manifest, name: str) -> Path:

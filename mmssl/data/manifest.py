@@ -11,7 +11,7 @@ from extract.errors import InputError
 from extract.files import read_json
 from mmssl.data.filters import Removed
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
 MANIFEST = "manifest.json"
 
 
@@ -48,22 +48,30 @@ class Counts(_Part):
 
 
 class Manifest(_Part):
-    """The manifest; ``files`` maps each file's path within the dataset to its SHA-256."""
+    """The manifest.
+
+    ``contents`` maps each part of the content to its SHA-256 and decides ``digest``; ``files`` maps
+    each file's path within the dataset to the SHA-256 of its bytes, which tells damage.
+    """
 
     format: Literal["mmssl-dataset"] = "mmssl-dataset"
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     digest: str
     counts: Counts
     modalities: dict[str, ModalityEntry]
     settings: dict[str, Any]
     sources: dict[str, Source]
     removed: tuple[Removed, ...]
+    contents: dict[str, str]
     files: dict[str, str]
 
 
-def content_digest(files: dict[str, str]) -> str:
-    """The dataset's digest: SHA-256 over the digests of its files."""
-    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+def content_digest(contents: dict[str, str]) -> str:
+    """The dataset's digest: SHA-256 over the digests of its contents.
+
+    Not over its files: a Parquet file names the version of the library that wrote it.
+    """
+    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
 
 def is_dataset(folder: Path) -> bool:
@@ -100,6 +108,8 @@ def read_manifest(folder: Path) -> Manifest:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise InputError(f"{path}: broken at '{where}' ({first['msg']})") from None
-    if manifest.digest != content_digest(manifest.files):
-        raise InputError(f"{path}: its digest does not fit its list of files; run `prepare` again")
+    if manifest.digest != content_digest(manifest.contents):
+        raise InputError(f"{path}: its digest does not fit its contents; run `prepare` again")
+    if "test" not in manifest.contents:
+        raise InputError(f"{path}: broken at 'contents.test' (missing); run `prepare` again")
     return manifest

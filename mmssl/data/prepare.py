@@ -17,7 +17,7 @@ from mmssl.data.interactions import read_interactions
 from mmssl.data.manifest import Counts, Manifest, ModalityEntry, Source, content_digest
 from mmssl.data.prepare_config import PARTS, PrepareConfig
 from mmssl.data.splits import split_interactions
-from mmssl.data.writer import refuse_foreign_folder, write_dataset, write_files
+from mmssl.data.writer import content_digests, refuse_foreign_folder, write_dataset, write_files
 
 __all__ = ["PrepareConfig", "PrepareReport", "prepare"]
 
@@ -98,8 +98,9 @@ def prepare(config: PrepareConfig) -> PrepareReport:
     def fill(folder: Path) -> Manifest:
         aligned = {name: source.aligned(item_ids) for name, source in features.items()}
         files = write_files(folder, user_ids, item_ids, splits, aligned)
+        contents = content_digests(user_ids, item_ids, splits, aligned)
         return Manifest(
-            digest=content_digest(files),
+            digest=content_digest(contents),
             counts=_counts(user_ids, item_ids, splits),
             modalities={
                 name: ModalityEntry(
@@ -113,6 +114,7 @@ def prepare(config: PrepareConfig) -> PrepareReport:
             settings=_settings(config),
             sources=_sources(config, paths),
             removed=cleaned.removed,
+            contents=contents,
             files=files,
         )
 

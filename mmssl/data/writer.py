@@ -1,5 +1,7 @@
 """Writing a dataset folder: whole or not at all."""
 
+import hashlib
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +70,51 @@ def write_files(
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def content_digests(
+    user_ids: IdMap,
+    item_ids: IdMap,
+    splits: dict[str, Interactions],
+    features: dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]],
+) -> dict[str, str]:
+    """The SHA-256 of each part of the content, by its name; no library's file format is in it.
+
+    A split's digest is over the original ids of its pairs: items or users that other parts gain
+    move row numbers, but the split stays the same.
+    """
+    digests = {"users": _digest(user_ids.ids), "items": _digest(item_ids.ids)}
+    for part, pairs in splits.items():
+        users, user_codes = _coded(pairs.users, user_ids)
+        items, item_codes = _coded(pairs.items, item_ids)
+        order = np.lexsort((item_codes, user_codes))
+        digests[part] = _digest(users, items, user_codes[order], item_codes[order])
+    for modality, (vectors, present) in features.items():
+        digests[f"features/{modality}"] = _digest(vectors, present)
+    return digests
+
+
+def _coded(rows: npt.NDArray[np.int64], ids: IdMap) -> tuple[list[str], npt.NDArray[np.int64]]:
+    """The ids that occur, in the order of their text, and each row as a place among them."""
+    distinct, place = np.unique(rows, return_inverse=True)
+    names = [ids.ids[row] for row in distinct]
+    order = sorted(range(len(names)), key=names.__getitem__)
+    code = np.empty(len(names), np.int64)
+    code[order] = np.arange(len(names))
+    return [names[at] for at in order], code[place]
+
+
+def _digest(*parts: list[str] | npt.NDArray[Any]) -> str:
+    """SHA-256 over lists of text and arrays: type, shape and values, whatever the machine."""
+    total = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, list):
+            total.update(json.dumps(part).encode())
+            continue
+        values = np.ascontiguousarray(part, part.dtype.newbyteorder("<"))
+        total.update(f"{values.dtype.str} {values.shape}".encode())
+        total.update(values.reshape(-1).view(np.uint8).data)
+    return total.hexdigest()
 
 
 class _Unchanged(Exception):  # noqa: N818 - not an error: leaves atomic_folder without a change

@@ -99,6 +99,16 @@ def test_readings_of_another_test_split_do_not_count(folder, ready_split):
     assert len((folder / "test_reads.jsonl").read_text().splitlines()) == 1
 
 
+def test_users_and_items_that_other_parts_gain_do_not_undo_a_reading(folder, ready_split):
+    Dataset.open(folder).read_test("a")
+    # Ids that are not all numbers are ordered as text: every row moves.
+    with ready_split["train"].open("a") as more:
+        more.write("-first,-first\n")
+    prepare(PrepareConfig.parse(ready_split | {"overwrite": True}))
+    assert Dataset.open(folder).user_ids.rows(["-first", "0"]).tolist() == [0, 1]
+    assert Dataset.open(folder).test_reads() == 1
+
+
 def test_a_broken_record_of_readings_is_named_with_its_line(folder):
     dataset = Dataset.open(folder)
     dataset.read_test("a")
@@ -145,10 +155,11 @@ def test_what_is_no_dataset_is_refused(tmp_path, make_store):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 2}, "schema version 2, but this version reads 1"),
+        ({"schema_version": 1}, "schema version 1, but this version reads 2"),
         ({"counts": {}}, r"broken at 'counts\.users'"),
         ({"extra": 1}, "broken at 'extra'"),
-        ({"files": {}}, "its digest does not fit"),
+        ({"contents": {}}, "its digest does not fit its contents"),
+        ({"files": {}}, "changed since the dataset was prepared"),
         ({"format": "other"}, "not a dataset"),
     ],
 )

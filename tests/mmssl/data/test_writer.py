@@ -1,4 +1,5 @@
 import numpy as np
+import polars as pl
 import pytest
 
 from extract.errors import InputError
@@ -30,6 +31,51 @@ def test_the_same_again_changes_nothing_and_says_so(ready_split, monkeypatch):
     paths = {part: ready_split[part].name for part in ("train", "val", "test")}
     assert not run(ready_split | paths).written
     assert content(ready_split["out"]) == before
+
+
+def test_how_a_library_writes_its_files_is_no_part_of_the_dataset(ready_split, monkeypatch):
+    first = run(ready_split)
+    Dataset.open(ready_split["out"]).read_test("a")
+    write = pl.DataFrame.write_parquet
+
+    def otherwise(frame, path):
+        write(frame, path, compression="uncompressed", metadata={"written by": "version 3"})
+
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", otherwise)
+    other = run(ready_split, out=ready_split["out"].with_name("other"))
+    assert other.manifest.files["test.parquet"] != first.manifest.files["test.parquet"]
+    assert Dataset.open(other.out).digest == first.manifest.digest
+    # The dataset in place is this one: nothing is refused and no reading forgotten.
+    assert not run(ready_split).written
+    assert Dataset.open(ready_split["out"]).test_reads() == 1
+
+
+@pytest.mark.parametrize("name", ["features/image", "train", "val", "test", "users", "items"])
+def test_every_part_of_the_content_counts(ready_split, name):
+    first = run(ready_split).manifest
+    changed = {
+        "train": "1,11\n",
+        "val": "2,11\n",
+        "test": "3,11\n",
+        "users": "new,1\n",
+        "items": "1,new\n",
+    }
+    if name == "features/image":
+        path = ready_split["features"]["image"]
+        values = np.load(path)
+        values[3, 1] += 1
+        np.save(path, values)
+    else:
+        with ready_split[name if name in ("val", "test") else "train"].open("a") as more:
+            more.write(changed[name])
+    second = run(ready_split, overwrite=True).manifest
+    assert second.contents.keys() == first.contents.keys()
+    differing = {key for key in first.contents if first.contents[key] != second.contents[key]}
+    wanted = {name} | ({"train"} if name in ("users", "items") else set())
+    if name == "items":
+        wanted |= {"features/image", "features/audio"}  # one row more, without features
+    assert differing == wanted
+    assert second.digest != first.digest
 
 
 def test_another_dataset_is_only_replaced_when_asked(ready_split):
