@@ -232,3 +232,10 @@ def test_prepared_values_are_let_go_once_encoded(run_part, byte_histogram):
     run_part(WORDS, byte_histogram(), finished=rows.append)
     assert len(rows) == 10
     assert all(row.value is None for row in rows)
+
+
+def test_a_part_that_no_memory_can_hold_is_one_line(byte_histogram):
+    with pytest.raises(InputError, match=r"no memory for .* vectors of 256 .* --rows-per-part"):
+        encode_part(
+            iter(()), 10**15, byte_histogram(), batch_size=1, faults=Faults(False), finished=print
+        )
