@@ -1,10 +1,10 @@
 """The model hub where there is no network: an answer at once, and one that says what works."""
 
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from extract.encoders.uri import EncoderURI
 from extract.errors import InputError
@@ -41,7 +41,7 @@ def hub_access(uri: EncoderURI) -> Iterator[None]:
 
 
 def _resolvable(endpoint: str) -> bool:
-    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY")):
+    if {"https", "all"} & set(getproxies()):
         return True  # the proxy looks the name up
     try:
         socket.getaddrinfo(urlsplit(endpoint).hostname, None)

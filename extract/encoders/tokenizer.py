@@ -19,7 +19,7 @@ def require_words(tokenizer: Any, uri: EncoderURI) -> None:
     Raises:
         InputError: its vocabulary holds special tokens only, or every word is unknown to it.
     """
-    known = set(getattr(tokenizer, "get_vocab", dict)())
+    known = {word for word, _ in _vocabulary(tokenizer)}
     if known and known <= set(getattr(tokenizer, "all_special_tokens", ())):
         uri.refuse(
             f"its tokenizer knows no words, only {len(known)} special tokens: the folder lacks"
@@ -43,6 +43,15 @@ def tokenizer_digest(tokenizer: Any) -> str:
         settings = json.loads(backend.to_str())
         settings = {k: v for k, v in settings.items() if k not in ("truncation", "padding")}
     else:
-        vocabulary: dict[str, int] = getattr(tokenizer, "get_vocab", dict)()
-        settings = [type(tokenizer).__name__, sorted(vocabulary.items())]
+        settings = [type(tokenizer).__name__, sorted(_vocabulary(tokenizer))]
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def _vocabulary(tokenizer: Any) -> list[tuple[str, int]]:
+    """Words and their numbers; empty for a tokenizer of characters or bytes."""
+    # sentence-transformers has models of word vectors: they wrap a tokenizer, or have one of their
+    # own that gives the words in order.
+    if type(tokenizer).__name__ == "TransformersTokenizerWrapper":
+        tokenizer = tokenizer.tokenizer
+    words = tokenizer.get_vocab() if hasattr(tokenizer, "get_vocab") else {}
+    return list(words.items()) if isinstance(words, dict) else [(w, i) for i, w in enumerate(words)]

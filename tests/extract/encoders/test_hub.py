@@ -6,6 +6,7 @@ import time
 import pytest
 from huggingface_hub import constants
 
+from extract.encoders.uri import parse_uri
 from extract.errors import InputError
 
 
@@ -16,7 +17,7 @@ def no_network(monkeypatch):
     def fail(*_arguments, **_options):
         raise socket.gaierror(-2, "Name or service not known")
 
-    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
@@ -39,6 +40,17 @@ def test_without_a_network_the_answer_is_quick(uri, modality, works, no_network,
     assert works in str(raised.value)
     assert capfd.readouterr().err.count("Retrying") == 0
     assert constants.HF_HUB_OFFLINE is False
+
+
+def test_behind_a_proxy_the_proxy_looks_the_name_up(no_network, monkeypatch):
+    from extract.encoders.hub import hub_access
+
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    with hub_access(parse_uri("hf:a/b")):
+        assert constants.HF_HUB_OFFLINE is False
+    monkeypatch.delenv("HTTPS_PROXY")
+    with hub_access(parse_uri("hf:a/b")):
+        assert constants.HF_HUB_OFFLINE is True
 
 
 def test_a_local_folder_needs_no_look_up(tiny, no_network, load):
