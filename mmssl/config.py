@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from extract.errors import InputError
 
@@ -26,7 +33,7 @@ class FeatureConfig(_Section):
     """How raw embeddings enter the model (METHOD equations 1 and 2)."""
 
     modalities: tuple[str, ...] | None = None
-    """Which of the dataset's modalities to use; all of them when left out."""
+    """Which of the dataset's modalities to use, as [image, text]; all of them when left out."""
     scaling: Literal["none", "standardise", "unit"] = "none"
     """``standardise``: each column to mean 0 and deviation 1 over the items that have the modality;
     ``unit``: the mean vector is removed and each row divided by its L2 norm."""
@@ -35,6 +42,17 @@ class FeatureConfig(_Section):
     items that have it, or one learned projected vector a modality."""
     dropout: Rate = 0.2
     """On the projected features."""
+
+    @field_validator("modalities", mode="before")
+    @classmethod
+    def _some_and_each_once(cls, value: Any) -> Any:
+        names = [value] if isinstance(value, str) else value
+        if isinstance(names, list | tuple):
+            if not names:
+                raise ValueError("name at least one modality, or leave it out for all of them")
+            if len(set(map(str, names))) < len(names):
+                raise ValueError("a modality is named twice")
+        return names
 
 
 class BackboneConfig(_Section):
@@ -139,7 +157,18 @@ class TrainingConfig(_Section):
     optimiser: OptimiserConfig = OptimiserConfig()
     selection_metric: str = "recall@20"
     """The validation metric that chooses the epoch; larger is better."""
-    precision: Literal["no", "bf16", "fp16"] = "no"
+    precision: Literal["full", "bf16", "fp16"] = "full"
+    """``full``: float32; ``bf16`` and ``fp16`` (CUDA only): mixed, by autocast."""
+
+    @field_validator("selection_metric")
+    @classmethod
+    def _metric_exists(cls, metric: str) -> str:
+        from mmssl.evaluation.metrics import DEFAULT_KS, METRICS
+
+        known = [f"{name}@{k}" for name in METRICS for k in DEFAULT_KS]
+        if metric not in known:
+            raise ValueError(f"no metric '{metric}'; there are: {', '.join(known)}")
+        return metric
 
     @classmethod
     def load(cls, path: Path | None = None, overrides: Sequence[str] = ()) -> "TrainingConfig":
@@ -148,11 +177,13 @@ class TrainingConfig(_Section):
         Raises:
             InputError: unreadable file, unknown key (with the nearest valid one) or bad value.
         """
-        source = str(path) if path else "command line"
+        source = " and ".join(
+            [*([str(path)] if path else []), *(["the settings given"] if overrides else [])]
+        )
         values = _read_yaml(path) if path else {}
         for override in overrides:
             _apply(values, override)
-        return cls.parse(values, source)
+        return cls.parse(values, source or "configuration")
 
     @classmethod
     def parse(cls, values: Any, source: str) -> "TrainingConfig":
@@ -177,7 +208,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such configuration file") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
         raise InputError(f"{path}: not readable as YAML ({error})") from None
     if values is None:
         return {}
@@ -192,7 +223,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
         raise InputError(f"'{override}': a setting is written key.sub=value, e.g. seed=2")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise InputError(f"'{override}': the value is not readable as YAML") from None
     if isinstance(value, str):
         # YAML 1.1 reads 1e-4 as text; people mean the number.
@@ -213,9 +244,16 @@ def _first_problem(error: ValidationError) -> str:
     name = ".".join(location)
     if problem["type"] == "extra_forbidden":
         return f"unknown setting '{name}'; {_nearest_setting(location)}"
-    given = "" if problem["type"] == "value_error" else f" (given: {problem['input']!r})"
     message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "model_type":
+        message = "this is a section; write its settings as `key: value` lines below it"
+    given = "" if problem["type"] == "value_error" else f" (given: {_short(problem['input'])})"
     return f"{name}: {message}{given}" if name else f"{message}{given}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 # What pydantic puts into an error's path for the branches of a union.

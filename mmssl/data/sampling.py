@@ -9,6 +9,9 @@ from torch import Tensor
 from extract.errors import InputError
 from mmssl.data.graphs import Adjacency
 
+# Rounds of drawing again where a drawn negative was observed.
+_DRAWS = 50
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -83,8 +86,24 @@ class BatchSampler:
         n_items = self._observed.shape[1]
         negatives = torch.empty_like(users)
         pending = torch.arange(len(users))
-        while len(pending):
+        for _ in range(_DRAWS):
+            if not len(pending):
+                return negatives
             negatives[pending] = torch.randint(n_items, (len(pending),), generator=self._generator)
             seen = self._observed.contains(users[pending], negatives[pending])
             pending = pending[seen]
+        # Users who have observed nearly everything: count to one of what is left.
+        for row in pending.tolist():
+            negatives[row] = self._unobserved(int(users[row]))
         return negatives
+
+    def _unobserved(self, user: int) -> int:
+        """One of a user's unobserved items, each with the same chance."""
+        observed = self._observed.items[
+            self._observed.starts[user] : self._observed.starts[user + 1]
+        ]
+        left = self._observed.shape[1] - len(observed)
+        rank = int(torch.randint(left, (1,), generator=self._generator))
+        # Before the j-th observed item (from 0) lie observed[j] - j unobserved ones.
+        gaps = observed - torch.arange(len(observed))
+        return rank + int(torch.searchsorted(gaps, rank, right=True))

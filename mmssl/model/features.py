@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmssl.data.graphs import BipartiteGraph
+from mmssl.vectors import unit_rows
 
 Missing = Literal["zero", "mean", "learned"]
 Scaling = Literal["none", "standardise", "unit"]
@@ -26,10 +27,13 @@ def scale(vectors: Tensor, present: Tensor, scaling: Scaling) -> Tensor:
         return vectors * present[:, None]
     centred = vectors - vectors[present].mean(dim=0)
     if scaling == "unit":
-        centred = nn.functional.normalize(centred)
+        # Squares of huge values overflow: only proportions matter here.
+        centred = unit_rows(centred / centred.abs().amax().clamp(min=1e-30))
     else:
         deviation = centred[present].square().mean(dim=0).sqrt()
-        centred = torch.where(deviation > 1e-12, centred / deviation.clamp(min=1e-12), 0.0)
+        # What a mean of equal numbers leaves is rounding, in proportion to their size.
+        varies = deviation > 1e-6 * vectors[present].abs().amax(dim=0)
+        centred = torch.where(varies, centred / deviation.clamp(min=1e-30), 0.0)
     return centred * present[:, None]
 
 
@@ -56,7 +60,9 @@ class Projection(nn.Module):
         self.linear = nn.Linear(vectors.shape[1], dim)
         nn.init.xavier_uniform_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
-        self.absent = nn.Parameter(torch.zeros(dim)) if missing == "learned" else None
+        # Not zero: a user whose items all lack the modality would have F_u = 0, where the direction
+        # of F_u that equations 3 and 11 take has no derivative.
+        self.absent = nn.Parameter(torch.randn(dim) / dim**0.5) if missing == "learned" else None
         self.dropout = nn.Dropout(dropout)
 
     def forward(self) -> Tensor:

@@ -7,7 +7,6 @@ from typing import Self
 import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from mmssl.config import TrainingConfig
 from mmssl.data.dataset import ModalityFeatures
@@ -27,6 +26,7 @@ from mmssl.objectives.adversarial import (
 )
 from mmssl.objectives.bpr import batch_l2, bpr
 from mmssl.objectives.info_nce import info_nce
+from mmssl.vectors import unit_rows
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ class MMSSL(nn.Module):
     def _fuse(self, ids: Tensor, relations: list[Tensor]) -> Tensor:
         """e^(0) = E + eta Z/|Z| (equation 10's start)."""
         rate = self.config.backbone.relation_rate
-        return ids + rate * normalize(self.attention(relations)) if rate else ids
+        return ids + rate * unit_rows(self.attention(relations)) if rate else ids
 
     # --- training ----------------------------------------------------------------------------
 
@@ -324,4 +324,4 @@ class MMSSL(nn.Module):
 
 def sum_of_units(vectors: list[Tensor]) -> Tensor:
     """sum_m x^m/|x^m|, row by row."""
-    return torch.stack([normalize(v) for v in vectors]).sum(dim=0)
+    return torch.stack([unit_rows(v) for v in vectors]).sum(dim=0)

@@ -9,7 +9,9 @@ from math import sqrt
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import leaky_relu, normalize
+from torch.nn.functional import leaky_relu
+
+from mmssl.vectors import unit_rows
 
 LEAKY_SLOPE = 0.2
 
@@ -29,7 +31,7 @@ def generated_rows(
         (B, S), rows of length one (or zero).
     """
     similarity = users @ items.T
-    return normalize(similarity * (1 - observed) if mask_observed else similarity)
+    return unit_rows(similarity * (1 - observed) if mask_observed else similarity)
 
 
 def real_rows(
@@ -55,7 +57,7 @@ def real_rows(
     """
     noise = -torch.log(-torch.log(uniform + 1e-8) + 1e-8)
     relaxed = ((observed + gumbel_scale * noise) / gumbel_temperature).softmax(dim=1)
-    return normalize(relaxed + prediction_scale * predicted).detach()
+    return unit_rows(relaxed + prediction_scale * predicted).detach()
 
 
 class Critic(nn.Module):

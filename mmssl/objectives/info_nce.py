@@ -2,7 +2,8 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+
+from mmssl.vectors import unit_rows
 
 
 def info_nce(anchors: Tensor, positives: Tensor, temperature: float) -> Tensor:
@@ -19,7 +20,7 @@ def info_nce(anchors: Tensor, positives: Tensor, temperature: float) -> Tensor:
     Returns:
         A scalar.
     """
-    anchors, positives = normalize(anchors), normalize(positives)
+    anchors, positives = unit_rows(anchors), unit_rows(positives)
     # (B, B): how alike user i's anchor is to user j's anchor, and to user j's positive.
     within = anchors @ anchors.T / temperature
     across = anchors @ positives.T / temperature

@@ -10,15 +10,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from extract.errors import InputError
-from extract.files import read_json, write_json
+from extract.files import read_json, sha256_file, write_json
 
 SCHEMA_VERSION = 1
+
+_TENSORS = "tensors.safetensors"
 
 
 def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -27,12 +29,19 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     # A copy, since safetensors refuses tensors that share memory.
-    save_file(
-        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
-        new / "tensors.safetensors",
+    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    try:
+        save_file(copies, new / _TENSORS)
+        _sync(new / _TENSORS)
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"{new}: the checkpoint could not be written ({' '.join(str(error).split())}); the one"
+            " before is kept: make room and give the same command again"
+        ) from None
+    digest = sha256_file(new / _TENSORS)
+    write_json(
+        new / "facts.json", {"schema_version": SCHEMA_VERSION, "tensors_sha256": digest, **facts}
     )
-    _sync(new / "tensors.safetensors")
-    write_json(new / "facts.json", {"schema_version": SCHEMA_VERSION, **facts})
     if folder.exists():
         shutil.rmtree(previous, ignore_errors=True)
         folder.rename(previous)
@@ -44,19 +53,30 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The newest whole checkpoint at ``folder``: its tensors on the CPU and its facts.
 
     Raises:
-        InputError: there is none, or it is broken or of another version.
+        InputError: there is none, or none that is whole and of this version.
     """
-    if not folder.is_dir():
-        # Killed between the two renames of save_checkpoint: the generation before is whole.
-        folder = _sibling(folder, "previous")
+    problem: InputError | None = None
+    for generation in (folder, _sibling(folder, "previous")):
+        if generation.is_dir():
+            try:
+                return _load(generation)
+            except InputError as error:
+                problem = problem or error
+    raise problem or InputError(f"{folder}: no checkpoint")
+
+
+def _load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     facts = read_json(folder / "facts.json")
-    version = facts.get("schema_version")
+    version = facts.get("schema_version") if isinstance(facts, dict) else None
     if version != SCHEMA_VERSION:
-        raise InputError(f"{folder}: checkpoint version {version}; this reads {SCHEMA_VERSION}")
-    try:
-        return load_file(folder / "tensors.safetensors"), facts
-    except (OSError, safetensors.SafetensorError) as error:
-        raise InputError(f"{folder}: broken ({error}); start anew with --overwrite") from None
+        raise InputError(
+            f"{folder}: checkpoint version {version}; this reads {SCHEMA_VERSION}; start anew with"
+            " --overwrite"
+        )
+    tensors = folder / _TENSORS
+    if not tensors.is_file() or sha256_file(tensors) != facts.get("tensors_sha256"):
+        raise InputError(f"{tensors}: missing or damaged; start anew with --overwrite")
+    return load_file(tensors), facts
 
 
 def has_checkpoint(folder: Path) -> bool:

@@ -33,6 +33,10 @@ _WHAT_TO_LOWER = {
 }
 
 
+CRITIC_PARTS = ("wasserstein", "gradient_penalty")
+"""The parts of L_D; all other parts are of L."""
+
+
 class TrainingDivergedError(InputError):
     """A part of the objective became NaN or infinite; the message says what to lower."""
 
@@ -168,6 +172,10 @@ class Learner:
         tensors["rng/torch"] = torch.get_rng_state()
         if self.accelerator.device.type == "cuda":
             tensors["rng/cuda"] = torch.cuda.get_rng_state(self.accelerator.device)
+        if self.accelerator.device.type == "mps":
+            tensors["rng/mps"] = torch.mps.get_rng_state()
+        if self.accelerator.scaler is not None:
+            facts["loss_scale"] = self.accelerator.scaler.state_dict()
         for name, optimiser in self._optimisers():
             state, facts[name] = flatten_optimiser(optimiser, f"{name}/")
             tensors |= state
@@ -182,6 +190,10 @@ class Learner:
         torch.set_rng_state(tensors["rng/torch"])
         if "rng/cuda" in tensors:
             torch.cuda.set_rng_state(tensors["rng/cuda"], self.accelerator.device)
+        if "rng/mps" in tensors:
+            torch.mps.set_rng_state(tensors["rng/mps"])
+        if self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(facts["loss_scale"])
 
     def _optimisers(self) -> Iterator[tuple[str, Any]]:
         # What accelerate wraps around an optimiser keeps nothing of its own.
@@ -200,16 +212,20 @@ def make_accelerator(device: str, precision: str) -> Accelerator:
 
     Args:
         device: ``auto``, ``cpu``, ``cuda:N`` or ``mps``.
-        precision: ``no``, ``bf16`` or ``fp16``.
+        precision: ``full``, ``bf16`` or ``fp16``.
 
     Raises:
-        InputError: no such device here, or several processes.
+        InputError: no such device here, a precision that it lacks, or several processes.
     """
     place = resolve_device(device)
     # Accelerate keeps device and precision for the whole process; a second run may want others.
     AcceleratorState._reset_state(reset_partial_state=True)
     with patch_environment(accelerate_torch_device=str(place)):
-        accelerator = Accelerator(mixed_precision=precision, cpu=place.type == "cpu")
+        accelerator = Accelerator(
+            mixed_precision="no" if precision == "full" else precision, cpu=place.type == "cpu"
+        )
+    if precision == "fp16" and place.type != "cuda":
+        raise InputError(f"precision=fp16 needs a CUDA device; on {place.type} use bf16 or full")
     if accelerator.num_processes > 1:
         raise InputError("training runs in one process; start it without `accelerate launch`")
     return accelerator

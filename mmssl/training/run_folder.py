@@ -11,6 +11,8 @@ from extract.files import write_text
 from mmssl.config import TrainingConfig
 from mmssl.training.checkpoint import has_checkpoint
 
+_MARK = "# a training run of mmssl on dataset "
+
 # What a run writes: nothing else is ever deleted by --overwrite.
 _CONTENTS = ("config.yaml", "log.jsonl", "metrics.json", "checkpoints", "model")
 
@@ -27,41 +29,54 @@ class RunFolder:
         self.best = path / "checkpoints" / "best"
         self.model = path / "model"
 
-    def open(
+    def check(
         self, config: TrainingConfig, dataset_digest: str, overwrite: bool
-    ) -> Literal["new", "resume"]:
-        """Make the folder ready: a fresh one, or one whose unfinished run goes on.
+    ) -> Literal["new", "resume", "replace"]:
+        """What to do with the folder; nothing is written or deleted here.
 
         Raises:
             InputError: the folder holds a finished run, a run of another configuration or dataset,
                 or something that is no run.
         """
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"{self.path}: a file stands where the run folder should be")
+        if not self.path.is_dir() or not any(self.path.iterdir()):
+            return "new"
+        before = self._configuration()
+        if before is None:
+            raise InputError(f"{self.path}: not empty and not a training run; choose another --out")
+        if overwrite:
+            return "replace"
+        text = self._text(config, dataset_digest)
+        if before != text:
+            raise InputError(
+                f"{self.path}: holds a run with other settings"
+                f" ({_first_difference(before, text)}); choose another --out, or --overwrite it"
+            )
+        if self.metrics.is_file():
+            raise InputError(
+                f"{self.path}: this run is finished; choose another --out, or --overwrite it"
+            )
+        return "resume" if has_checkpoint(self.last) else "replace"
+
+    def begin(self, config: TrainingConfig, dataset_digest: str) -> None:
+        """Write the configuration of a new run; files of a run that stood here are deleted."""
+        for name in _CONTENTS:
+            _remove(self.path / name)
+        write_text(self.config, self._text(config, dataset_digest))
+
+    def _text(self, config: TrainingConfig, dataset_digest: str) -> str:
         # The dataset's digest stands in a comment: the file stays a configuration to copy.
-        text = f"# dataset: {dataset_digest}\n{config.to_yaml()}"
-        if not self.config.is_file():
-            if self.path.exists() and not self.path.is_dir():
-                raise InputError(f"{self.path}: a file stands where the run folder should be")
-            if self.path.is_dir() and any(self.path.iterdir()):
-                raise InputError(
-                    f"{self.path}: not empty and not a training run; choose another --out"
-                )
-        elif overwrite:
-            for name in _CONTENTS:
-                _remove(self.path / name)
-        else:
-            before = self.config.read_text(encoding="utf-8")
-            if before != text:
-                raise InputError(
-                    f"{self.path}: holds a run with other settings"
-                    f" ({_first_difference(before, text)}); choose another --out, or --overwrite it"
-                )
-            if self.metrics.is_file():
-                raise InputError(
-                    f"{self.path}: this run is finished; choose another --out, or --overwrite it"
-                )
-            return "resume" if has_checkpoint(self.last) else "new"
-        write_text(self.config, text)
-        return "new"
+        return f"{_MARK}{dataset_digest}\n{config.to_yaml()}"
+
+    def _configuration(self) -> str | None:
+        """The configuration of the run that stands here; None if what stands here is no run."""
+        try:
+            text = self.config.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return None
+        # Anybody may have a config.yaml; only a run's begins with our mark.
+        return text if text.startswith(_MARK) else None
 
     def log(self, event: str, **values: Any) -> None:
         """Append one JSON line."""

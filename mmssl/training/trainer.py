@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from mmssl.evaluation.evaluate import Evaluation, evaluate_scores
 from mmssl.training.checkpoint import load_checkpoint, save_checkpoint
 from mmssl.training.early_stopping import EarlyStopping
 from mmssl.training.export import export_model
-from mmssl.training.learner import Learner, TrainingDivergedError, make_accelerator
+from mmssl.training.learner import CRITIC_PARTS, Learner, TrainingDivergedError, make_accelerator
 from mmssl.training.run_folder import RunFolder
 
 
@@ -45,8 +45,8 @@ class TrainingResult:
 
 def train(
     config: TrainingConfig,
-    data: Path | Dataset,
-    out: Path,
+    data: Path | str | Dataset,
+    out: Path | str,
     *,
     device: str = "auto",
     overwrite: bool = False,
@@ -71,16 +71,21 @@ def train(
     """
     dataset = data if isinstance(data, Dataset) else Dataset.open(data)
     if not len(dataset.val):
-        raise InputError(f"{dataset.path}: no validation interactions, so no epoch can be chosen")
+        raise InputError(
+            f"{dataset.path}: no validation interactions, so no epoch can be chosen;"
+            " prepare the dataset with a validation split"
+        )
     features = _select(dataset, config.features.modalities)
     accelerator = make_accelerator(device, config.precision)
-    folder = RunFolder(out)
-    going_on = folder.open(config, dataset.digest, overwrite) == "resume"
+    folder = RunFolder(Path(out))
+    found = folder.check(config, dataset.digest, overwrite)
     learner = Learner(config, dataset.matrix("train"), features, accelerator)
     run = _Run(config, dataset, folder, learner, report or (lambda _: None))
-    if going_on:
+    if found == "resume":
         run.resume()
     else:
+        # Everything that can be refused has been: from here on an older run may be deleted.
+        folder.begin(config, dataset.digest)
         run.start()
     try:
         while not run.stopping.should_stop and run.epoch < config.optimiser.epochs:
@@ -127,13 +132,15 @@ class _Run:
         """Steps, graph refresh, evaluation, log line, checkpoint."""
         self.epoch += 1
         started = time.perf_counter()
+        if self.epoch == 1 and self.config.relations.warm_up == 0:
+            self.model.refresh_relations()
         losses = self._steps()
         stepped = time.perf_counter()
         if self._refresh_is_due():
             self.model.refresh_relations()
         refreshed = time.perf_counter()
         evaluation = self._evaluate()
-        value = self._selected(evaluation.metrics)
+        value = evaluation.metrics[self.config.selection_metric]
         improved = self.stopping.update(self.epoch, value)
         ended = time.perf_counter()
         self.seconds += ended - started
@@ -154,8 +161,9 @@ class _Run:
             best = self.learner.model_tensors()
             save_checkpoint(self.folder.best, best, {"epoch": self.epoch})
         self._save()
+        objective = sum(value for part, value in losses.items() if part not in CRITIC_PARTS)
         self.report(
-            f"epoch {self.epoch}: loss {sum(losses.values()):.4f},"
+            f"epoch {self.epoch}: loss {objective:.4f},"
             f" {self.config.selection_metric} {value:.4f}"
             f" (best {self.stopping.best_value:.4f} at {self.stopping.best_epoch}),"
             f" {ended - started:.1f} s"
@@ -188,14 +196,6 @@ class _Run:
             return evaluate_scores(self.model.score, self.dataset.val, exclude=self.seen)
         except FloatingPointError as error:
             self.learner.diverged(str(error), ["optimiser.learning_rate"])
-
-    def _selected(self, metrics: Mapping[str, float]) -> float:
-        metric = self.config.selection_metric
-        if metric not in metrics:
-            raise InputError(
-                f"selection_metric: no metric '{metric}' (there are: {', '.join(metrics)})"
-            )
-        return metrics[metric]
 
     def _save(self) -> None:
         tensors, facts = self.learner.state()

@@ -39,6 +39,13 @@ def test_arguments_win_over_the_file(tmp_path):
         ("backbone.heads=5", "embedding_dim 64 must be a multiple of heads 5"),
         ("adversarial.critic_items=some", "adversarial.critic_items: "),
         ("backbone.attention=none", "'paper' or 'identity'"),
+        ("selection_metric=recall@21", "no metric 'recall@21'; there are: recall@10, "),
+        ("features.modalities=[]", "name at least one modality"),
+        ("features.modalities=[image, image]", "named twice"),
+        ("optimiser=3", "this is a section"),
+        ("precision=half", "'full', 'bf16' or 'fp16'"),
+        ("name=2020-13-45", "not readable as YAML"),
+        (f"seed={'x' * 5000}", "..."),
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_it(setting, message):
@@ -54,6 +61,8 @@ def test_a_wrong_setting_is_one_line_that_names_it(setting, message):
         (b"- a\n- b\n", "expected `key: value` lines, found list"),
         (b"seed: [1\n", "not readable as YAML"),
         (b"\xff\xfe", "not readable as YAML"),
+        (b"[" * 3000, "not readable as YAML"),
+        (b"name: 2020-13-45\n", "not readable as YAML"),
         (b"seed: !!python/object/apply:os.system ['true']\n", "not readable as YAML"),
     ],
 )
@@ -68,6 +77,19 @@ def test_a_broken_file_is_one_error_that_names_it(tmp_path, content, message):
 def test_a_missing_file_is_named():
     with pytest.raises(InputError, match=r"nowhere\.yaml: no such configuration file"):
         TrainingConfig.load(Path("nowhere.yaml"))
+
+
+def test_one_modality_may_be_named_without_brackets():
+    config = TrainingConfig.load(None, ["features.modalities=image"])
+    assert config.features.modalities == ("image",)
+
+
+def test_an_error_is_blamed_on_what_was_given(tmp_path):
+    (tmp_path / "config.yaml").write_text("seed: 1\n")
+    with pytest.raises(InputError, match=r"^the settings given: seed"):
+        TrainingConfig.load(None, ["seed=x"])
+    with pytest.raises(InputError, match=r"config\.yaml and the settings given: seed"):
+        TrainingConfig.load(tmp_path / "config.yaml", ["seed=x"])
 
 
 def test_an_empty_file_is_the_defaults(tmp_path):

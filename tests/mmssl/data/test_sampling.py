@@ -57,3 +57,15 @@ def test_positives_and_negatives_are_uniform():
         # 1000 expected each; five standard deviations of the binomial are 137.
         assert all(abs(counts[i] - 1000) < 137 for i in items)
         assert counts.sum() == counts[list(items)].sum()
+
+
+@pytest.mark.parametrize(
+    "observed_items", [range(1, 400), range(399), [*range(150), *range(152, 400)]]
+)
+def test_a_user_who_has_seen_nearly_everything_gets_what_is_left(observed_items):
+    observed = np.zeros((1, 400), dtype=np.int8)
+    observed[0, list(observed_items)] = 1
+    left = set(range(400)) - set(observed_items)
+    batches = sampler(observed)
+    assert {int(batches.draw().negatives[0]) for _ in range(40)} == left
+    assert {batches._unobserved(0) for _ in range(40)} == left

@@ -18,9 +18,18 @@ def test_standardise_uses_only_the_items_that_have_the_modality():
     assert ours[2].tolist() == [0, 0]
 
 
-def test_a_constant_column_becomes_zero_not_nan():
-    ours = scale(torch.tensor([[1.0, 7.0], [2.0, 7.0]]), torch.tensor([True, True]), "standardise")
-    assert ours[:, 1].tolist() == [0, 0]
+@pytest.mark.parametrize("constant", [7.0, 0.1, 1.7, 123.456, 0.0])
+def test_a_constant_column_becomes_zero_not_rounding_blown_up(constant):
+    vectors = torch.full((6710, 2), constant)
+    vectors[:, 0] = torch.linspace(-1, 1, 6710)
+    ours = scale(vectors, torch.ones(6710, dtype=torch.bool), "standardise")
+    assert ours[:, 1].abs().max() == 0
+    np.testing.assert_allclose(ours[:, 0].std(correction=0), 1, rtol=1e-4)
+
+
+def test_unit_takes_vectors_of_any_size():
+    ours = scale(VECTORS * 1e30, PRESENT, "unit")
+    torch.testing.assert_close(ours, scale(VECTORS, PRESENT, "unit"))
 
 
 def test_unit_removes_the_mean_and_gives_rows_of_length_one():

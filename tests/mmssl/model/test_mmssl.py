@@ -247,3 +247,18 @@ def test_an_unmasked_generator_keeps_observed_items_in_its_rows():
     drawn = batch([0, 1], [1, 0], [0, 1])
     losses = [model.eval().losses(drawn)["generator"].item() for model in (on, off)]
     assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize("missing", ["zero", "mean", "learned"])
+def test_users_all_of_whose_items_lack_a_modality_do_not_drown_the_gradients(missing):
+    """Their F_u may be zero, where x / max(|x|, 1e-12) has the slope 1e12."""
+    absent = tuple(range(1, 12, 2))  # all that the even users have
+    model = build(
+        CHECKERBOARD,
+        f"features.missing={missing}",
+        given={"image": features(12), "audio": features(12, absent=absent)},
+    ).train()
+    parts = model.losses(batch([0, 1, 2, 3], [1, 0, 3, 2], [0, 1, 2, 3]))
+    sum(parts.values()).backward()
+    norms = [p.grad.norm().item() for p in model.parameters() if p.grad is not None]
+    assert max(norms) < 100

@@ -65,6 +65,7 @@ class Golden:
                 "adversarial": {
                     "weight": 1.0,
                     "critic_items": "all",
+                    "critic_users": len(self.arrays["users"]),
                     "mask_observed": c["mask_observed"],
                     "critic_hidden": c["critic_hidden"],
                     "critic_dropout": [0.0, 0.0],

@@ -47,18 +47,44 @@ def test_half_written_tensors_never_take_the_name(tmp_path, monkeypatch):
     assert (tensors["a"].item(), facts["epoch"]) == (1, 1)
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("tensors.safetensors", b"\x00" * 20, "broken"),
-        ("facts.json", b"{", "not readable as JSON"),
-        ("facts.json", b'{"schema_version": 99}', "version 99"),
-    ],
-)
+BROKEN = [
+    ("tensors.safetensors", b"\x00" * 20, "damaged"),
+    ("facts.json", b"{", "not readable as JSON"),
+    ("facts.json", b"[]", "version None"),
+    ("facts.json", b'{"schema_version": 99}', "version 99"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "message"), BROKEN)
 def test_a_broken_checkpoint_is_named_in_one_line(tmp_path, name, content, message):
     save_checkpoint(tmp_path / "last", {"a": torch.tensor([1])}, {"epoch": 1})
     (tmp_path / "last" / name).write_bytes(content)
     with pytest.raises(InputError, match=message):
+        load_checkpoint(tmp_path / "last")
+
+
+@pytest.mark.parametrize(("name", "content", "message"), BROKEN)
+def test_the_generation_before_takes_the_place_of_a_broken_one(tmp_path, name, content, message):
+    for epoch in (1, 2):
+        save_checkpoint(tmp_path / "last", {"a": torch.tensor([epoch])}, {"epoch": epoch})
+    (tmp_path / "last" / name).write_bytes(content)
+    tensors, facts = load_checkpoint(tmp_path / "last")
+    assert (tensors["a"].item(), facts["epoch"]) == (1, 1)
+
+
+def test_a_flipped_byte_is_noticed(tmp_path):
+    save_checkpoint(tmp_path / "last", {"a": torch.ones(100)}, {"epoch": 1})
+    file = tmp_path / "last" / "tensors.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-5] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(InputError, match="damaged"):
+        load_checkpoint(tmp_path / "last")
+
+
+def test_no_checkpoint_at_all_is_said(tmp_path):
+    assert not has_checkpoint(tmp_path / "last")
+    with pytest.raises(InputError, match="no checkpoint"):
         load_checkpoint(tmp_path / "last")
 
 

@@ -7,37 +7,54 @@ from mmssl.config import TrainingConfig
 from mmssl.training.run_folder import RunFolder
 
 
-def test_a_new_folder_keeps_its_resolved_configuration(tmp_path):
+@pytest.fixture
+def begun(tmp_path) -> RunFolder:
     folder = RunFolder(tmp_path / "runs" / "one")
-    assert folder.open(TrainingConfig(seed=5), "abc", overwrite=False) == "new"
-    assert TrainingConfig.load(folder.config) == TrainingConfig(seed=5)
+    assert folder.check(TrainingConfig(seed=5), "abc", overwrite=False) == "new"
+    folder.begin(TrainingConfig(seed=5), "abc")
+    return folder
 
 
-def test_another_dataset_is_another_run(tmp_path):
-    folder = RunFolder(tmp_path / "one")
-    folder.open(TrainingConfig(), "abc", overwrite=False)
-    with pytest.raises(InputError, match="dataset: abc' there, 'dataset: xyz' now"):
-        folder.open(TrainingConfig(), "xyz", overwrite=False)
+def test_a_new_folder_keeps_its_resolved_configuration(begun):
+    assert TrainingConfig.load(begun.config) == TrainingConfig(seed=5)
 
 
-def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path):
-    folder = RunFolder(tmp_path / "one")
-    folder.open(TrainingConfig(), "abc", overwrite=False)
-    assert folder.open(TrainingConfig(), "abc", overwrite=False) == "new"
+def test_another_dataset_or_setting_is_another_run(begun):
+    with pytest.raises(InputError, match=r"dataset abc' there, .*dataset xyz' now"):
+        begun.check(TrainingConfig(seed=5), "xyz", overwrite=False)
+    with pytest.raises(InputError, match="'seed: 5' there, 'seed: 6' now"):
+        begun.check(TrainingConfig(seed=6), "abc", overwrite=False)
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_again(begun):
+    begun.log("start")
+    assert begun.check(TrainingConfig(seed=5), "abc", overwrite=False) == "replace"
+    begun.begin(TrainingConfig(seed=5), "abc")
+    assert begun.log_size() == 0
 
 
 def test_a_file_in_the_way_is_named(tmp_path):
     (tmp_path / "one").write_text("")
     with pytest.raises(InputError, match="a file stands where the run folder should be"):
-        RunFolder(tmp_path / "one").open(TrainingConfig(), "abc", overwrite=True)
+        RunFolder(tmp_path / "one").check(TrainingConfig(), "abc", overwrite=True)
 
 
-def test_overwrite_never_touches_a_folder_that_is_no_run(tmp_path):
+@pytest.mark.parametrize("config", [None, b"seed: 1\n", b"\xff\xfe"])
+def test_overwrite_never_touches_a_folder_that_is_no_run(tmp_path, config):
+    """Anybody may have a config.yaml beside a folder called model."""
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "years of work").touch()
+    if config is not None:
+        (tmp_path / "config.yaml").write_bytes(config)
     with pytest.raises(InputError, match="not a training run"):
-        RunFolder(tmp_path).open(TrainingConfig(), "abc", overwrite=True)
+        RunFolder(tmp_path).check(TrainingConfig(), "abc", overwrite=True)
     assert (tmp_path / "model" / "years of work").exists()
+
+
+def test_checking_deletes_nothing(begun):
+    begun.log("epoch", epoch=1)
+    assert begun.check(TrainingConfig(), "other", overwrite=True) == "replace"
+    assert begun.log_size() > 0
 
 
 def test_the_log_is_cut_back_to_a_checkpoint(tmp_path):

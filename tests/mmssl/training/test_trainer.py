@@ -10,6 +10,7 @@ from mmssl.config import TrainingConfig
 from mmssl.data.dataset import Dataset
 from mmssl.evaluation.evaluate import evaluate
 from mmssl.recommend.model_folder import SavedModel
+from mmssl.training.checkpoint import load_checkpoint
 from mmssl.training.learner import TrainingDivergedError
 from mmssl.training.trainer import TrainingResult, train
 
@@ -107,9 +108,14 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(finished, dataset, tmp_path
     assert not (out / "metrics.json").exists()
     resumed = train(config(), dataset, out)
     assert resumed.metrics == finished.metrics
-    theirs, ours = SavedModel.load(finished.path), SavedModel.load(out)
-    assert torch.equal(ours.user_vectors, theirs.user_vectors)
-    assert torch.equal(ours.item_vectors, theirs.item_vectors)
+    # The last epoch's whole state, and the best epoch's model.
+    theirs, ours = (load_checkpoint(run / "checkpoints" / "last") for run in (finished.path, out))
+    assert ours[0].keys() == theirs[0].keys()
+    assert all(torch.equal(ours[0][name], theirs[0][name]) for name in ours[0])
+    assert ours[1]["early_stopping"] == theirs[1]["early_stopping"]
+    best = SavedModel.load(finished.path), SavedModel.load(out)
+    assert torch.equal(best[0].user_vectors, best[1].user_vectors)
+    assert torch.equal(best[0].item_vectors, best[1].item_vectors)
 
     def without_times(run):
         return [{**line, "seconds": None} for line in log_lines(run, "epoch")]
@@ -158,11 +164,38 @@ def test_a_switched_off_part_is_absent(dataset, tmp_path):
     assert set(line["losses"]) == {"bpr", "embedding_l2", "feature_l2"}
 
 
-def test_an_unknown_modality_or_metric_is_named(dataset, tmp_path):
+def test_an_unknown_modality_is_named(dataset, tmp_path):
     with pytest.raises(InputError, match=r"no 'video' \(it has: "):
         train(config("features.modalities=[video]"), dataset, tmp_path / "a")
-    with pytest.raises(InputError, match="no metric 'recall@21'"):
-        train(config("selection_metric=recall@21"), dataset, tmp_path / "b")
+
+
+def test_a_finished_run_survives_an_overwrite_that_is_refused(dataset, tmp_path):
+    out = tmp_path / "run"
+    train(config("optimiser.epochs=1"), dataset, out)
+    with pytest.raises(InputError, match="no 'video'"):
+        train(config("features.modalities=[video]"), dataset, out, overwrite=True)
+    assert SavedModel.load(out).info.best_epoch == 1
+
+
+def test_without_a_warm_up_the_first_epoch_sees_learned_graphs(dataset, tmp_path):
+    train(config("relations.warm_up=0", "relations.refresh=99"), dataset, tmp_path / "run")
+    first = log_lines(tmp_path / "run", "epoch")[0]
+    assert set(first["relation_edges"]) == {"image", "audio"}
+    assert min(first["relation_edges"].values()) > 0
+
+
+def test_fp16_needs_cuda(dataset, tmp_path):
+    with pytest.raises(InputError, match="fp16 needs a CUDA device"):
+        train(config("precision=fp16"), dataset, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_loss_reported_is_the_models_without_the_critics(dataset, tmp_path):
+    said = []
+    train(config("optimiser.epochs=1"), dataset, tmp_path / "run", report=said.append)
+    (line,) = log_lines(tmp_path / "run", "epoch")
+    own = sum(v for k, v in line["losses"].items() if k not in ("wasserstein", "gradient_penalty"))
+    assert f"loss {own:.4f}," in said[0]
 
 
 def test_a_dataset_without_features_is_refused(dataset, tmp_path):

@@ -1,0 +1,16 @@
+"""What model and objectives do to rows of vectors."""
+
+import torch
+from torch import Tensor
+
+
+def unit_rows(vectors: Tensor) -> Tensor:
+    """x / |x|, row by row: (n, d) to (n, d); a row shorter than 1e-12 becomes zero.
+
+    METHOD writes x / max(|x|, 1e-12). The two agree but for such rows, whose direction means
+    nothing; and here they send no gradient back, where the formula's own derivative, 1e12, would
+    drown every other.
+    """
+    norms = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+    there = norms > 1e-12
+    return torch.where(there, vectors, 0.0) / torch.where(there, norms, 1.0)

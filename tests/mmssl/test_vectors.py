@@ -1,0 +1,17 @@
+import numpy as np
+import torch
+
+from mmssl.vectors import unit_rows
+
+
+def test_rows_have_length_one_and_zeros_stay():
+    rows = unit_rows(torch.tensor([[3.0, 4.0], [0.0, 0.0], [1e-20, 0.0]]))
+    np.testing.assert_allclose(rows, [[0.6, 0.8], [0, 0], [0, 0]], rtol=1e-6)
+
+
+def test_a_row_of_zeros_sends_no_gradient_and_another_sends_the_right_one():
+    vectors = torch.tensor([[0.0, 0.0], [1.0, 2.0]], dtype=torch.float64, requires_grad=True)
+    (unit_rows(vectors) * torch.tensor([[1.0, 1.0], [1.0, 0.0]])).sum().backward()
+    assert vectors.grad[0].tolist() == [0, 0]
+    # d (x / |x|) / dx = (y^2, -x y) / |x|^3
+    np.testing.assert_allclose(vectors.grad[1], np.array([4.0, -2.0]) / 5**1.5)
