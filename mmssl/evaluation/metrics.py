@@ -39,7 +39,8 @@ def per_user_metrics(
     - ``map``: sum_{r<=K} h_r (hits up to r) / r, divided by min(n, K).
 
     Args:
-        hits: (users, at least max(ks)) bool, ranks in order; False where a list is shorter.
+        hits: (users, ranks) bool, ranks in order; False where a user's list is shorter. A cut-off
+            beyond the last rank finds nothing there: so long are no lists of a small catalogue.
         relevant: (users,) int64, how many relevant items each user has, at least 1.
         ks: cut-offs.
 
@@ -48,12 +49,12 @@ def per_user_metrics(
 
     Raises:
         InputError: a cut-off below 1.
-        ValueError: lists shorter than the largest cut-off, or a user without a relevant item.
+        ValueError: lists without a rank, or a user without a relevant item.
     """
     cutoffs = check_ks(ks)
-    longest = cutoffs[-1]
-    if hits.shape[1] < longest:
-        raise ValueError(f"lists of {hits.shape[1]} items cannot be measured at {longest}")
+    longest = min(cutoffs[-1], hits.shape[1])
+    if not longest:
+        raise ValueError("lists without a rank cannot be measured")
     if relevant.size and relevant.min() < 1:
         raise ValueError("every user needs a relevant item")
     found = hits[:, :longest].astype(np.float64)
@@ -64,19 +65,22 @@ def per_user_metrics(
     dcg = np.cumsum(found * discounts, axis=1)
     average = np.cumsum(found * count / ranks, axis=1)
     reciprocal = np.maximum.accumulate(found / ranks, axis=1)
-    # ideal[n] is the DCG of n hits in front.
-    ideal = np.concatenate(([0.0], np.cumsum(discounts)))
+    # ideal[n] is the DCG of n hits in front; a user may have more relevant items than there are
+    # ranks.
+    most = max(longest, min(int(relevant.max(initial=0)), cutoffs[-1]))
+    ideal = np.concatenate(([0.0], np.cumsum(1.0 / np.log2(np.arange(2.0, most + 2.0)))))
     arrays: dict[str, NDArray[np.float64]] = {}
     for k in cutoffs:
-        hit_count = count[:, k - 1]
-        reachable = np.minimum(relevant, k)
+        last = min(k, longest) - 1
+        hit_count = count[:, last]
+        reachable = np.minimum(relevant, min(k, most))
         # One in place of zero hits: the DCG above it is zero as well.
         legacy_ideal = ideal[np.maximum(hit_count, 1.0).astype(np.int64)]
         arrays[f"recall@{k}"] = hit_count / relevant
-        arrays[f"ndcg@{k}"] = dcg[:, k - 1] / ideal[reachable]
-        arrays[f"legacy_ndcg@{k}"] = dcg[:, k - 1] / legacy_ideal
-        arrays[f"map@{k}"] = average[:, k - 1] / reachable
-        arrays[f"mrr@{k}"] = reciprocal[:, k - 1]
+        arrays[f"ndcg@{k}"] = dcg[:, last] / ideal[reachable]
+        arrays[f"legacy_ndcg@{k}"] = dcg[:, last] / legacy_ideal
+        arrays[f"map@{k}"] = average[:, last] / reachable
+        arrays[f"mrr@{k}"] = reciprocal[:, last]
         arrays[f"precision@{k}"] = hit_count / k
         arrays[f"hit_rate@{k}"] = (hit_count > 0).astype(np.float64)
     return {f"{name}@{k}": arrays[f"{name}@{k}"] for name in METRICS for k in cutoffs}

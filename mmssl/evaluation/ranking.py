@@ -22,9 +22,9 @@ class RankedBlock(NamedTuple):
     users: NDArray[np.int64]
     """(b,) user rows."""
     items: NDArray[np.int64]
-    """(b, k) item rows, best first."""
+    """(b, min(k, I)) item rows, best first."""
     scores: NDArray[np.float32]
-    """(b, k) their scores, never rising."""
+    """(b, min(k, I)) their scores, never rising."""
 
 
 def inner_product(users: Tensor, items: Tensor) -> Score:
@@ -44,10 +44,10 @@ def top_k_of_block(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
     Args:
         scores: (b, I) floating, -inf where an item is no candidate.
-        k: list length.
+        k: list length; no list is longer than the I items.
 
     Returns:
-        (b, k) int64 columns, -1 where a row has no further candidate, and (b, k) scores there,
+        (b, min(k, I)) int64 columns, -1 where a row has no further candidate, and as many scores,
         -inf behind the candidates.
 
     Raises:
@@ -67,12 +67,7 @@ def top_k_of_block(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
             columns[tied] = _lowest_columns(scores[tied], last[tied], kept)
     columns = columns.sort(dim=1).values
     values, order = scores.gather(1, columns).sort(dim=1, descending=True, stable=True)
-    columns = columns.gather(1, order).masked_fill(values == -torch.inf, -1)
-    missing = k - kept
-    if missing:
-        columns = torch.nn.functional.pad(columns, (0, missing), value=-1)
-        values = torch.nn.functional.pad(values, (0, missing), value=-torch.inf)
-    return columns, values
+    return columns.gather(1, order).masked_fill(values == -torch.inf, -1), values
 
 
 def _lowest_columns(scores: Tensor, last: Tensor, k: int) -> Tensor:
@@ -94,13 +89,13 @@ def rank_blocks(
     """Rank all items for the users, a block of users at a time.
 
     Ties go to the lower item row. An excluded item is never returned: a user with fewer than k
-    candidates gets a shorter list. Memory: a few blocks of users x items.
+    candidates gets a shorter list. Memory: a few blocks of users x items, however large k is.
 
     Args:
         score: scores of a block of users; called with CPU tensors of rows.
         users: (n,) user rows, in the order wanted.
         exclude: U x I; the items stored in a user's row are left out of the user's list.
-        k: list length, at least 1.
+        k: list length, at least 1; no list is longer than the I items.
         block: users at a time; by default as many as keep the scores at 32 MiB.
 
     Yields:
@@ -136,11 +131,12 @@ def top_k(
     """The lists of all the users at once; arguments and errors as of ``rank_blocks``.
 
     Returns:
-        (n, k) int64 item rows, -1 behind a short list, and (n, k) float32 scores.
+        (n, min(k, I)) int64 item rows, -1 behind a short list, and as many float32 scores.
     """
     blocks = list(rank_blocks(score, users, exclude, k, block))
     if not blocks:
-        return np.empty((0, k), dtype=np.int64), np.empty((0, k), dtype=np.float32)
+        nobody = (0, min(k, exclude.shape[1]))
+        return np.empty(nobody, dtype=np.int64), np.empty(nobody, dtype=np.float32)
     return (
         np.concatenate([ranked.items for ranked in blocks]),
         np.concatenate([ranked.scores for ranked in blocks]),

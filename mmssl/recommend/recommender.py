@@ -197,4 +197,4 @@ class Recommender:
                 },
                 schema=SCHEMA,
             )
-            yield _Block(frame, len(ranked.users), int((~listed).any(axis=1).sum()))
+            yield _Block(frame, len(ranked.users), int((listed.sum(axis=1) < k).sum()))

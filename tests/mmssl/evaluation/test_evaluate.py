@@ -267,3 +267,8 @@ def test_figures_of_single_users_average_to_the_metrics(dataset_folder):
     for name, value in result.metrics.items():
         assert result.per_user[name].dtype == pl.Float64
         assert result.per_user[name].mean() == pytest.approx(value, abs=1e-12)
+
+
+def test_a_cut_off_beyond_the_catalogue_costs_no_memory(run):
+    metrics = evaluate(run, "val", ks=[6, 10**12], device="cpu").metrics
+    assert metrics["recall@6"] == metrics[f"recall@{10**12}"] == 1.0

@@ -81,7 +81,7 @@ def users_with_lists(draw):
         st.lists(st.lists(st.booleans(), min_size=length, max_size=length), min_size=1, max_size=8)
     )
     relevant = [sum(hits) + draw(st.integers(int(not any(hits)), 40)) for hits in lists]
-    ks = draw(st.lists(st.integers(1, length), min_size=1, max_size=4))
+    ks = draw(st.lists(st.integers(1, length + 15), min_size=1, max_size=4))
     return lists, relevant, ks
 
 
@@ -177,9 +177,18 @@ def test_cut_offs_are_sorted_and_distinct():
     assert check_ks([50, 10, 50]) == (10, 50)
 
 
-def test_lists_shorter_than_the_cut_off_are_refused():
-    with pytest.raises(ValueError, match="cannot be measured at 5"):
-        per_user_metrics(as_hits([1, 0]), np.array([1]), ks=[5])
+def test_a_cut_off_beyond_the_list_finds_nothing_there_and_costs_no_memory():
+    ks = [1, 2, 5, 10**12, 10**30]
+    metrics = per_user_metrics(as_hits([1, 0], [0, 1], [0, 0]), np.array([1, 3, 9]), ks)
+    for row, (hits, count) in enumerate((([1, 0], 1), ([0, 1], 3), ([0, 0], 9))):
+        for k in ks:
+            for name, value in slow(hits, count, k).items():
+                assert metrics[f"{name}@{k}"][row] == pytest.approx(value, abs=1e-12), (name, k)
+
+
+def test_lists_without_a_rank_are_refused():
+    with pytest.raises(ValueError, match="without a rank"):
+        per_user_metrics(np.empty((1, 0), bool), np.array([1]), ks=[5])
 
 
 def test_a_user_without_a_relevant_item_is_refused():

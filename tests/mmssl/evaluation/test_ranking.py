@@ -35,12 +35,13 @@ def test_lists_are_those_of_a_full_sort_for_every_tie_and_block_size(case):
     scores, seen, k, block = case
     users = np.arange(len(scores))
     items, values = top_k(rows_of(scores), users, csr_array(seen.astype(np.float32)), k, block)
-    assert items.shape == values.shape == (len(scores), k)
+    width = min(k, scores.shape[1])
+    assert items.shape == values.shape == (len(scores), width)
     assert items.dtype == np.int64
     assert values.dtype == np.float32
     for user in users:
         expected = slow_list(scores[user], set(seen[user].nonzero()[0]), k)
-        assert items[user].tolist() == expected + [-1] * (k - len(expected))
+        assert items[user].tolist() == expected + [-1] * (width - len(expected))
         assert values[user, : len(expected)].tolist() == scores[user, expected].tolist()
         assert (values[user, len(expected) :] == -np.inf).all()
 
@@ -86,6 +87,15 @@ def test_nobody_to_rank_gives_empty_lists():
     nothing = csr_array((3, 4), dtype=np.float32)
     items, values = top_k(rows_of(np.zeros((3, 4), np.float32)), np.array([], np.int64), nothing, 2)
     assert items.shape == values.shape == (0, 2)
+
+
+def test_a_list_longer_than_the_catalogue_costs_no_memory():
+    nothing = csr_array((3, 4), dtype=np.float32)
+    scores = np.arange(12, dtype=np.float32).reshape(3, 4)
+    items, values = top_k(rows_of(scores), np.arange(3), nothing, 10**12)
+    assert items.tolist() == [[3, 2, 1, 0]] * 3
+    assert (values == scores[:, ::-1]).all()
+    assert top_k(rows_of(scores), np.arange(0), nothing, 10**12)[0].shape == (0, 4)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])

@@ -128,3 +128,9 @@ def test_a_device_that_is_not_there_is_one_line(saved, tmp_path):
     saved.save(tmp_path / "model")
     with pytest.raises(InputError, match="--device tpu: unknown device"):
         Recommender.load(tmp_path / "model", device="tpu")
+
+
+def test_more_items_than_there_are_is_a_short_list_for_everybody(saved, tmp_path):
+    recommender = Recommender(saved, "cpu")
+    report = recommender.recommend_to(tmp_path / "recs.csv", k=10**12, exclude_seen=False)
+    assert (report.users, report.rows, report.short_lists) == (4, 20, 4)
