@@ -405,9 +405,10 @@ def recommend(
     from mmssl.recommend.recommender import Recommender
     from mmssl.recommend.tables import read_user_ids
 
-    wanted = None if users is None else read_user_ids(users)
     chosen = model or Project.find(project).latest_run()
-    report = Recommender.load(chosen, device).recommend_to(
+    recommender = Recommender.load(chosen, device)
+    wanted = None if users is None else read_user_ids(users, recommender.user_ids)
+    report = recommender.recommend_to(
         out,
         wanted,
         top_k,

@@ -106,8 +106,10 @@ class Dataset:
             reader: who reads, for instance the command and the model.
 
         Raises:
-            InputError: the file is missing or changed, or the reading cannot be recorded.
+            InputError: the file is missing or changed, or the reading cannot be recorded or, for
+                what was recorded before is broken, counted.
         """
+        self.test_reads()
         test = _read_split(self.path, self.manifest, "test")
         line = {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -132,14 +134,23 @@ class Dataset:
             InputError: ``test_reads.jsonl`` is broken; the message names the line.
         """
         path = self.path / TEST_READS
-        if not path.exists():
+        try:
+            lines = path.read_bytes().splitlines()
+        except FileNotFoundError:
             return 0
+        except OSError as error:
+            raise InputError(
+                f"{path}: readings of the test split are recorded here, but the file cannot be read"
+                f" ({error.strerror}); move it away or mend it"
+            ) from None
         count = 0
-        for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        for number, line in enumerate(lines, start=1):
             try:
                 count += json.loads(line)["test"] == self._test_digest
-            except (ValueError, KeyError, TypeError):
-                raise InputError(f"{path}, line {number}: not a record of a reading") from None
+            except (ValueError, KeyError, TypeError, RecursionError):
+                raise InputError(
+                    f"{path}, line {number}: not a record of a reading; mend or remove the line"
+                ) from None
         return count
 
     @property
@@ -157,8 +168,16 @@ def _checked(folder: Path, manifest: Manifest, name: str) -> Path:
     return path
 
 
+def _read_frame(folder: Path, manifest: Manifest, name: str) -> pl.DataFrame:
+    path = _checked(folder, manifest, name)
+    try:
+        return pl.read_parquet(path, glob=False)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise InputError(f"{path}: not readable ({' '.join(str(error).split())})") from None
+
+
 def _read_ids(folder: Path, manifest: Manifest, kind: str) -> IdMap:
-    frame = pl.read_parquet(_checked(folder, manifest, f"{kind}s.parquet"))
+    frame = _read_frame(folder, manifest, f"{kind}s.parquet")
     return IdMap(frame.sort("row")["id"].to_list(), kind)
 
 
@@ -168,7 +187,7 @@ def _read_array(folder: Path, manifest: Manifest, name: str) -> npt.NDArray[Any]
 
 
 def _read_split(folder: Path, manifest: Manifest, part: str) -> Interactions:
-    frame = pl.read_parquet(_checked(folder, manifest, f"{part}.parquet"))
+    frame = _read_frame(folder, manifest, f"{part}.parquet")
     return Interactions(
         frame["user"].to_numpy(writable=True), frame["item"].to_numpy(writable=True)
     )

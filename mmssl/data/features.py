@@ -1,5 +1,6 @@
 """Features of one modality as people bring them: a feature store, or a ready .npy."""
 
+import tokenize
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,10 @@ import numpy.typing as npt
 
 from extract.errors import InputError
 from extract.files import sha256_file
-from mmssl.data.ids import IdMap
+from mmssl.data.ids import IdMap, read_id_lines
+
+# What numpy lets through of Python's own parser, which reads the header.
+_BAD_HEADER = (SyntaxError, TypeError, RecursionError, tokenize.TokenError)
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ def _load_matrix(path: Path) -> npt.NDArray[Any]:
             array: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, MemoryError, OverflowError, *_BAD_HEADER) as error:
         raise InputError(f"{path}: not readable as .npy ({' '.join(str(error).split())})") from None
     if array.ndim != 2 or 0 in array.shape:
         raise InputError(f"{path}: must be a matrix, one row an item; its shape is {array.shape}")
@@ -109,12 +113,7 @@ def _load_matrix(path: Path) -> npt.NDArray[Any]:
 
 
 def _read_ids(path: Path) -> list[str]:
-    try:
-        ids = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path}: not readable as UTF-8 text ({error})") from None
+    ids = read_id_lines(path)
     line_of: dict[str, int] = {}
     for line, id_ in enumerate(ids, start=1):
         if not id_.strip():

@@ -1,9 +1,11 @@
 """Original ids and row numbers: the only place where the two meet."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from extract.errors import InputError
 
@@ -20,6 +22,60 @@ def ordered_ids(ids: Iterable[str]) -> list[str]:
         # By length, then text: numeric order without a limit on the number of digits.
         return sorted(distinct, key=lambda id_: (len(id_), id_))
     return sorted(distinct)
+
+
+def id_texts(path: Path, values: pl.Series) -> pl.Series:
+    """A column of ids as text, null where there is none; the whole number 12.0 is the id ``12``.
+
+    Args:
+        path: the table that the column is from, for messages.
+        values: the column, named as in the table.
+
+    Raises:
+        InputError: the column holds neither text nor whole numbers, or numbers too large to be
+            exact.
+    """
+    if values.dtype.is_float():
+        # A data frame with a gap turns integer ids into floats: 12.0 is the id "12".
+        values = values.fill_nan(None)
+        whole = values.is_finite() & (values == values.floor())
+        if not bool(whole.fill_null(True).all()):
+            raise InputError(
+                f"{path}: column '{values.name}' holds numbers with a fraction, not ids"
+            )
+        # Beyond this, several integers share one floating-point number.
+        exact = 2**24 if values.dtype == pl.Float32 else 2**53
+        large = values.filter(values.abs() > exact)
+        if len(large):
+            raise InputError(
+                f"{path}: column '{values.name}' holds {large[0]:g}, too large to be exact as a"
+                " floating-point number; write such ids as text"
+            )
+        values = values.cast(pl.Int64)
+    if not (values.dtype.is_integer() or values.dtype in (pl.String, pl.Categorical, pl.Null)):
+        raise InputError(
+            f"{path}: column '{values.name}' holds {values.dtype}, but ids are text or integers"
+        )
+    text = values.cast(pl.String)
+    return pl.select(pl.when(text.str.strip_chars() != "").then(text)).to_series()
+
+
+def read_id_lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 text file of ids, each as it stands; a byte-order mark is no part of it.
+
+    Lines end in LF or CR LF, and in nothing else that Unicode has for it: ids may hold that.
+
+    Raises:
+        InputError: the file is missing or is not UTF-8 text.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path}: not readable as UTF-8 text ({error})") from None
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    return lines if lines[-1] else lines[:-1]
 
 
 class IdMap:

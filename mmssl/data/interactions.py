@@ -12,6 +12,7 @@ from extract.errors import InputError, nearest
 from extract.tables import read_table
 from mmssl.data.filters import Removed
 from mmssl.data.formats.mmssl_json import read_mmssl_json
+from mmssl.data.ids import id_texts
 
 InvalidRows = Literal["error", "drop"]
 
@@ -107,7 +108,7 @@ def read_interactions(
     else:
         if header is None:
             header = columns is None or not columns.by_position
-        table = _without_blank_end(read_table(path, header=header))
+        table = read_table(path, header=header)
         columns = columns or _default_columns(path, table)
     if not table.height:
         raise InputError(f"{path}: no interactions in it")
@@ -117,14 +118,6 @@ def read_interactions(
     if columns.by_position and not header:
         _refuse_header_as_data(path, frame)
     return _checked(path, frame, invalid_rows)
-
-
-def _without_blank_end(table: pl.DataFrame) -> pl.DataFrame:
-    """Without the rows that empty lines at a file's end make."""
-    if not table.width:
-        return table
-    filled = table.select(pl.any_horizontal(pl.all().is_not_null())).to_series().arg_true()
-    return table.head(int(filled[-1]) + 1 if len(filled) else 0)
 
 
 def _default_columns(path: Path, table: pl.DataFrame) -> Columns:
@@ -167,7 +160,7 @@ def _checked(path: Path, frame: pl.DataFrame, invalid_rows: InvalidRows) -> Inte
     raw = frame
     reasons: dict[str, pl.Series] = {}
     for role in ("user", "item"):
-        ids = _ids(path, frame[role])
+        ids = id_texts(path, frame[role])
         frame = frame.with_columns(ids.alias(role))
         reasons[f"empty {role} id"] = ids.is_null()
     if "rating" in frame.columns:
@@ -207,26 +200,6 @@ def _invalid_row(path: Path, raw: pl.DataFrame, reason: str, places: pl.Series) 
         f"{path}, row {raw['row'][places[0]]}: {reason} ({shown}){more}; mend the table, or drop"
         f" such rows with --invalid-rows drop{way_out}"
     )
-
-
-def _ids(path: Path, values: pl.Series) -> pl.Series:
-    """Ids as text; null where there is none."""
-    if values.dtype.is_float():
-        # A data frame with a gap turns integer ids into floats: 12.0 is the id "12".
-        whole = values.is_finite() & (values == values.floor())
-        if not bool(whole.fill_null(True).all()):
-            odd = values.filter(~whole.fill_null(True))
-            if not bool(odd.is_nan().all()):
-                raise InputError(
-                    f"{path}: column '{values.name}' holds numbers with a fraction, not ids"
-                )
-        values = values.fill_nan(None).cast(pl.Int64)
-    if not (values.dtype.is_integer() or values.dtype in (pl.String, pl.Categorical, pl.Null)):
-        raise InputError(
-            f"{path}: column '{values.name}' holds {values.dtype}, but ids are text or integers"
-        )
-    text = values.cast(pl.String)
-    return pl.select(pl.when(text.str.strip_chars() != "").then(text)).to_series()
 
 
 def _numbers(path: Path, values: pl.Series) -> pl.Series:

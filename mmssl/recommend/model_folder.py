@@ -27,6 +27,11 @@ _FILES = {
     "graphs.safetensors",
     "seen.safetensors",
 }
+# A panic of polars is no Exception, but a BaseException.
+_UNREADABLE = (
+    *(KeyError, ValueError, OSError, SafetensorError),
+    *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
+)
 _LIBRARIES = ("mmssl-toolkit", "torch", "numpy", "scipy", "safetensors", "polars")
 
 
@@ -125,7 +130,7 @@ class SavedModel:
                 raise InputError(f"{folder / name}: changed or damaged since the model was saved")
         try:
             model = cls._read(folder, manifest)
-        except (KeyError, ValueError, OSError, SafetensorError, pl.exceptions.PolarsError) as error:
+        except _UNREADABLE as error:
             raise InputError(f"{folder}: not a whole model ({error})") from None
         problem = model._problem(manifest)
         if problem:
@@ -153,7 +158,9 @@ class SavedModel:
     def _problem(self, manifest: _Manifest | None = None) -> str | None:
         """What does not fit together, in a few words; None when all is well."""
         users, items = len(self.user_ids), len(self.item_ids)
-        dim = self.user_vectors.shape[-1]
+        if self.user_vectors.ndim != 2:
+            return f"user vectors are {tuple(self.user_vectors.shape)}, not a matrix"
+        dim = self.user_vectors.shape[1]
         if manifest and (manifest.users, manifest.items, manifest.dim) != (users, items, dim):
             return (
                 f"config.json counts {manifest.users} users, {manifest.items} items and"

@@ -1,6 +1,6 @@
 """What ``recommend`` reads and writes: ids of users in, a table of recommendations out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from extract.errors import InputError
 from extract.files import atomic_path
 from extract.tables import TABLE_SUFFIXES, read_table, table_suffix
+from mmssl.data.ids import id_texts, read_id_lines
 from mmssl.data.interactions import DEFAULT_NAMES
 
 SCHEMA = {
@@ -58,11 +59,16 @@ def open_writer(path: Path) -> Iterator[Callable[[pl.DataFrame], None]]:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
-def read_user_ids(given: str) -> list[str]:
+def read_user_ids(given: str, known: Container[str]) -> list[str]:
     """The ids meant by ``--users``: a file that holds them, or ids separated by commas.
 
     A ``.txt`` file holds one id a line; a table (.csv, .tsv, .jsonl, .parquet) has a column named
-    ``user``, ``user_id`` or ``userId``.
+    ``user``, ``user_id`` or ``userId``, read as ``prepare`` reads it.
+
+    Args:
+        given: the option's value.
+        known: the ids that there are. Spaces around an id in a list or a ``.txt`` file belong to it
+            where such an id is known, and to the way it was typed elsewhere.
 
     Raises:
         InputError: the file is missing or unreadable, has no such column, or an id is empty.
@@ -72,13 +78,9 @@ def read_user_ids(given: str) -> list[str]:
     if not _is_file(path):
         if suffix in (".txt", *TABLE_SUFFIXES):
             raise InputError(f"--users {given}: no such file")
-        return _without_empty([id_.strip() for id_ in given.split(",")], "--users", "place")
+        return _typed(given.split(","), known, "--users", "place")
     if suffix == ".txt":
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (UnicodeDecodeError, OSError) as error:
-            raise InputError(f"{path}: not readable as UTF-8 text ({error})") from None
-        return _without_empty([line.strip() for line in lines], str(path), "line")
+        return _typed(read_id_lines(path), known, str(path), "line")
     frame = read_table(path)
     names = [name for name in DEFAULT_NAMES["user"] if name in frame.columns]
     if not names:
@@ -86,8 +88,12 @@ def read_user_ids(given: str) -> list[str]:
             f"{path}: no column of user ids; expected {' or '.join(DEFAULT_NAMES['user'])}, found"
             f" {', '.join(frame.columns)}"
         )
-    ids = frame[names[0]].cast(pl.String).fill_null("").to_list()
+    ids = id_texts(path, frame[names[0]]).fill_null("").to_list()
     return _without_empty(ids, str(path), "row")
+
+
+def _typed(ids: list[str], known: Container[str], where: str, unit: str) -> list[str]:
+    return _without_empty([id_ if id_ in known else id_.strip() for id_ in ids], where, unit)
 
 
 def _without_empty(ids: list[str], where: str, unit: str) -> list[str]:

@@ -35,6 +35,13 @@ def read_mmssl_json(path: Path) -> pl.DataFrame:
                 )
             users.append(user)
             items.append(str(item))
+    for id_ in {*users, *items}:
+        try:
+            id_.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"{path}: the id {id_!a} holds what is no character; mend the file"
+            ) from None
     return pl.DataFrame(
         {"user": users, "item": items}, schema={"user": pl.String, "item": pl.String}
     )

@@ -116,12 +116,19 @@ def test_a_broken_record_of_readings_is_named_with_its_line(folder):
         log.write(b"\xff\n")
     with pytest.raises(InputError, match=r"test_reads\.jsonl, line 2: not a record"):
         dataset.test_reads()
+    # Nor is the split read, which could not be counted afterwards.
+    before = (folder / "test_reads.jsonl").read_bytes()
+    with pytest.raises(InputError, match=r"test_reads\.jsonl, line 2: not a record"):
+        dataset.read_test("b")
+    assert (folder / "test_reads.jsonl").read_bytes() == before
 
 
 def test_a_reading_that_cannot_be_recorded_does_not_happen(folder):
     (folder / "test_reads.jsonl").mkdir()
-    with pytest.raises(InputError, match="reading the test split must be recorded"):
+    with pytest.raises(InputError, match="readings of the test split are recorded here"):
         Dataset.open(folder).read_test("a")
+    with pytest.raises(InputError, match="readings of the test split are recorded here"):
+        Dataset.open(folder).test_reads()
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -50,6 +50,8 @@ def test_ids_come_line_by_line(array, tmp_path):
     ids = tmp_path / "ids.txt"
     ids.write_text("猫\na/b.c\n 7\n", encoding="utf-8")
     assert read_features(array(np.eye(3)), ids).ids == ["猫", "a/b.c", " 7"]
+    ids.write_bytes("\ufeff0\r\n1\u2028\r\n2\r\n".encode())
+    assert read_features(array(np.eye(3)), ids).ids == ["0", "1\u2028", "2"]
 
 
 def test_a_count_mismatch_names_both_counts(array, tmp_path):
@@ -146,3 +148,23 @@ def test_alignment_follows_the_ids_whatever_the_order(source_ids, item_ids):
         expected = id_ in source_ids and id_ != "c"
         assert there[row] == expected
         assert aligned[row, 0] == (ord(id_) if expected else 0)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 3",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999, 99999)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (10000000000000000000000, 3)}",
+        "(" * 5000,
+        "{[]: 1}",
+    ],
+)
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_damaged_header_is_one_line(tmp_path, header, version):
+    path = tmp_path / "a.npy"
+    text = header.encode() + b"\n"
+    length = len(text).to_bytes(2 if version == 1 else 4, "little")
+    path.write_bytes(b"\x93NUMPY" + bytes([version, 0]) + length + text + bytes(36))
+    with pytest.raises(InputError, match=r"a\.npy: not readable as \.npy"):
+        read_features(path)

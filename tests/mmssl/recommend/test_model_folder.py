@@ -123,6 +123,7 @@ def test_seen_joins_training_and_validation(saved):
         ({"user_ids": ["a", "a", "c", "d"]}, "a user id occurs twice"),
         ({"item_vectors": torch.ones(5, 3)}, r"item vectors are \(5, 3\), not \(5, 2\)"),
         ({"item_vectors": torch.ones(5, 2).double()}, "item vectors are torch.float64"),
+        ({"user_vectors": torch.tensor(1.0)}, r"user vectors are \(\), not a matrix"),
         ({"user_vectors": torch.full((4, 2), torch.nan)}, "user vectors hold NaN"),
         ({"val": csr_array((4, 6), dtype=np.float32)}, "val is 4 x 6, not 4 x 5"),
         ({"graphs": {}}, r"graphs of \[\], encoders of \['audio', 'image'\]"),

@@ -86,29 +86,29 @@ def test_a_full_disk_is_one_line(tmp_path):
 
 
 def test_ids_are_separated_by_commas():
-    assert read_user_ids("7, 007,ü/1.x") == ["7", "007", "ü/1.x"]
+    assert read_user_ids("7, 007,ü/1.x", ()) == ["7", "007", "ü/1.x"]
 
 
 @pytest.mark.parametrize("given", ["", "a,,b", "a,"])
 def test_an_empty_id_is_refused_with_its_place(given):
     with pytest.raises(InputError, match=r"--users, place \d: an empty user id"):
-        read_user_ids(given)
+        read_user_ids(given, ())
 
 
 def test_ids_come_from_a_text_file_a_line_each(tmp_path):
     path = tmp_path / "users.txt"
     path.write_text("007\r\n a b \nc,d\n", encoding="utf-8")
-    assert read_user_ids(str(path)) == ["007", "a b", "c,d"]
+    assert read_user_ids(str(path), ()) == ["007", "a b", "c,d"]
 
 
 @pytest.mark.parametrize("column", ["user", "user_id", "userId"])
 def test_ids_come_from_the_user_column_of_a_table(tmp_path, column):
     path = tmp_path / "users.csv"
     path.write_text(f"other,{column}\n1,007\n2,7\n")
-    assert read_user_ids(str(path)) == ["007", "7"]
+    assert read_user_ids(str(path), ()) == ["007", "7"]
     frame = pl.DataFrame({column: [7, 8]})
     frame.write_parquet(tmp_path / "users.parquet")
-    assert read_user_ids(str(tmp_path / "users.parquet")) == ["7", "8"]
+    assert read_user_ids(str(tmp_path / "users.parquet"), ()) == ["7", "8"]
 
 
 def test_files_without_usable_ids_are_refused(tmp_path):
@@ -121,17 +121,51 @@ def test_files_without_usable_ids_are_refused(tmp_path):
     for name, (content, message) in cases.items():
         (tmp_path / name).write_text(content)
         with pytest.raises(InputError, match=message):
-            read_user_ids(str(tmp_path / name))
+            read_user_ids(str(tmp_path / name), ())
     (tmp_path / "latin.txt").write_bytes("é".encode("latin-1"))
     with pytest.raises(InputError, match="not readable as UTF-8"):
-        read_user_ids(str(tmp_path / "latin.txt"))
+        read_user_ids(str(tmp_path / "latin.txt"), ())
 
 
 @pytest.mark.parametrize("name", ["users.txt", "users.csv", "users.parquet"])
 def test_a_file_that_is_not_there_is_not_taken_for_an_id(tmp_path, name):
     with pytest.raises(InputError, match="no such file"):
-        read_user_ids(str(tmp_path / name))
+        read_user_ids(str(tmp_path / name), ())
 
 
 def test_a_list_longer_than_any_file_name_is_a_list():
-    assert len(read_user_ids(",".join(f"user{n}" for n in range(10_000)))) == 10_000
+    assert len(read_user_ids(",".join(f"user{n}" for n in range(10_000)), ())) == 10_000
+
+
+def test_spaces_belong_to_an_id_that_is_known_with_them(tmp_path):
+    known = {"trail ", "a", "a b"}
+    assert read_user_ids("trail , a", known) == ["trail ", "a"]
+    path = tmp_path / "users.txt"
+    path.write_text("trail \n a\na b\n")
+    assert read_user_ids(str(path), known) == ["trail ", "a", "a b"]
+    # A table is read as prepare reads it: ids as they stand.
+    (tmp_path / "users.csv").write_text("user\ntrail \n")
+    assert read_user_ids(str(tmp_path / "users.csv"), known) == ["trail "]
+
+
+def test_a_byte_order_mark_and_unicode_s_other_line_ends_are_no_ends(tmp_path):
+    path = tmp_path / "users.txt"
+    path.write_bytes("\ufeff007\r\none\u2028id\x85\r\n".encode())
+    assert read_user_ids(str(path), {"one\u2028id\x85"}) == ["007", "one\u2028id\x85"]
+
+
+def test_numbers_with_a_point_are_the_ids_that_prepare_makes_of_them(tmp_path):
+    path = tmp_path / "users.parquet"
+    pl.DataFrame({"user": [1.0, 12.0]}).write_parquet(path)
+    assert read_user_ids(str(path), ()) == ["1", "12"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [([[1]], "holds List"), ([{"a": 1}], "holds Struct"), ([1e20], "too large to be exact")],
+)
+def test_a_column_that_cannot_be_ids_is_refused(tmp_path, values, message):
+    path = tmp_path / "users.parquet"
+    pl.DataFrame({"user": values}).write_parquet(path)
+    with pytest.raises(InputError, match=message):
+        read_user_ids(str(path), ())
