@@ -196,12 +196,17 @@ def extract(
 def prepare(
     interactions: Annotated[
         Path | None,
-        typer.Option(help="Interactions to filter and split: CSV, TSV, JSONL, Parquet."),
+        typer.Option(
+            help="Interactions to filter and split: CSV, TSV, JSONL, Parquet, or the MMSSL"
+            ' family\'s .json, {"user": [item, ...]}.'
+        ),
     ] = None,
     train: Annotated[Path | None, typer.Option(help="Ready split: training.")] = None,
     val: Annotated[Path | None, typer.Option(help="Ready split: validation.")] = None,
     test: Annotated[Path | None, typer.Option(help="Ready split: test.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the dataset.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the dataset. Default: the project's data/.")
+    ] = None,
     columns: Annotated[
         str | None,
         typer.Option(
@@ -223,10 +228,15 @@ def prepare(
         typer.Option(help="Which of a repeated pair is kept; default: last."),
     ] = None,
     user_core: Annotated[
-        int | None, typer.Option(help="Users with at least so many interactions (iterated).")
+        int | None,
+        typer.Option(
+            help="Keep only users with at least so many interactions, counted again until none"
+            " has fewer; default: 1, all."
+        ),
     ] = None,
     item_core: Annotated[
-        int | None, typer.Option(help="Items with at least so many interactions (iterated).")
+        int | None,
+        typer.Option(help="The same for items; both bounds hold in the end. Default: 1, all."),
     ] = None,
     split: Annotated[
         Literal[
@@ -358,6 +368,10 @@ def evaluate(
     from mmssl.evaluation.metrics import DEFAULT_KS
     from mmssl.project import Project
 
+    if not mask_validation and split == "val":
+        raise InputError("--no-mask-validation does not apply: it is about --split test")
+    if json is not None and per_user is not None and json.resolve() == per_user.resolve():
+        raise InputError(f"--json {json} and --per-user {per_user} are the same file: name two")
     # Reading the test split counts: what would stop us afterwards has to stop us before.
     if per_user is not None:
         table_suffix(per_user)
@@ -405,6 +419,10 @@ def recommend(
     from mmssl.recommend.recommender import Recommender
     from mmssl.recommend.tables import read_user_ids
 
+    if users is not None and Path(users).resolve() == out.resolve():
+        raise InputError(f"--out {out}: the file of --users would be overwritten; name another")
+    if top_k < 1:
+        raise InputError(f"--top-k {top_k}: a list has at least 1 item")
     chosen = model or Project.find(project).latest_run()
     recommender = Recommender.load(chosen, device)
     wanted = None if users is None else read_user_ids(users, recommender.user_ids)

@@ -71,7 +71,15 @@ class PrepareConfig(BaseModel):
     @field_validator("ratios", mode="before")
     @classmethod
     def _ratios_from_text(cls, value: Any) -> Any:
-        return tuple(value.split(",")) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        shares = tuple(value.split(","))
+        if len(shares) != 3:
+            raise InputError(
+                f"--ratios {value}: give three shares, training, validation and test, as"
+                " 0.8,0.1,0.1"
+            )
+        return shares
 
     @model_validator(mode="after")
     def _consistent(self) -> "PrepareConfig":
@@ -86,6 +94,11 @@ class PrepareConfig(BaseModel):
                 if given
                 else "nothing to prepare: give --interactions FILE, or --train, --val and --test"
             )
+        tables = [
+            path
+            for path in (self.interactions, self.train, self.val, self.test)
+            if path is not None
+        ]
         for option, why in (
             *(
                 (option, "a ready split is taken as it is")
@@ -98,13 +111,24 @@ class PrepareConfig(BaseModel):
                 else ()
             ),
             *(
+                (("seed", f"split '{self.split}' leaves nothing to chance"),)
+                if self.split in ("leave-one-out", "temporal-global")
+                else ()
+            ),
+            *(
+                (option, "the interactions are .json, whose users and items have no columns")
+                for option in ("columns", "header")
+                if all(path.suffix.lower() == ".json" for path in tables)
+            ),
+            *(
                 (("unknown_items", "neither --items nor --features says which items are known"),)
                 if self.items is None and not self.features
                 else ()
             ),
         ):
             if option in self.model_fields_set:
-                raise InputError(f"--{option.replace('_', '-')} does not apply: {why}")
+                name = "no-header" if option == "header" and not self.header else option
+                raise InputError(f"--{name.replace('_', '-')} does not apply: {why}")
         if not self.ratios[0] or abs(sum(self.ratios) - 1) > 1e-6:
             raise InputError(f"--ratios {self.ratios}: three shares that add up to 1, train > 0")
         for modality in self.feature_ids:

@@ -189,3 +189,21 @@ def test_recommend_refuses_in_one_line(project, capsys, monkeypatch, options, sa
     assert (code, out) == (2, [])
     assert says in err
     assert err.count("\n") == 1
+
+
+def test_options_that_would_be_ignored_or_undo_each_other_are_refused(project, capsys):
+    same = ["--json", project / "x.csv", "--per-user", project / "runs" / ".." / "x.csv"]
+    users = project / "users.csv"
+    users.write_text("user\nu1\n")
+    for arguments, message in (
+        (["evaluate", "--no-mask-validation"], "--no-mask-validation does not apply"),
+        (["evaluate", *same], "are the same file: name two"),
+        (["recommend", "--users", users, "--out", users], "the file of --users would be overwr"),
+        (["recommend", "--out", project / "a.csv", "--top-k", 0], "--top-k 0: a list has at least"),
+    ):
+        code, out, err = run_cli(capsys, *arguments, "--project", project)
+        assert (code, out) == (2, [])
+        assert message in err
+        assert err.count("\n") == 1
+    assert users.read_text() == "user\nu1\n"
+    assert not (project / "x.csv").exists()
