@@ -1,5 +1,6 @@
 """Writing so that a kill never leaves half a file, and digests of what was read."""
 
+import errno
 import hashlib
 import json
 import os
@@ -11,6 +12,25 @@ from pathlib import Path
 from typing import Any
 
 from extract.errors import InputError
+
+# None: numpy counts what it could not write, without a number for the cause.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, None)
+
+
+@contextmanager
+def _write_errors(path: Path) -> Iterator[None]:
+    """Turn the system's refusal to write, by whatever library it is reported, into one line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        # polars and safetensors have errors of their own for it, with Rust's words for the cause.
+        refused = isinstance(error, OSError) and error.errno in _NO_ROOM
+        if not refused and "(os error " not in str(error):
+            raise
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise InputError(f"{path}: cannot be written ({' '.join(str(reason).split())})") from None
 
 
 @contextmanager
@@ -25,7 +45,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     temporary = _file_beside(path)
     try:
-        yield temporary
+        with _write_errors(path):
+            yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         # mkstemp makes 0600; a person's umask decides who may read what they made.
@@ -46,14 +67,23 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         InputError: no folder can be made there.
     """
     try:
+        # A link stays, and what it points to is replaced.
+        folder = folder.resolve()
+        if folder == Path.cwd():
+            raise InputError(
+                f"{folder}: the folder that you are in cannot be replaced; name another"
+            )
         folder.parent.mkdir(parents=True, exist_ok=True)
         made = tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".tmp")
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror})") from None
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that go round
+        raise InputError(
+            f"{folder}: cannot be written ({getattr(error, 'strerror', error)})"
+        ) from None
     temporary = Path(made)
     replaced = temporary.with_suffix(".old")
     try:
-        yield temporary
+        with _write_errors(folder):
+            yield temporary
         for path in temporary.rglob("*"):
             if path.is_file():
                 with path.open("rb") as written:

@@ -29,7 +29,11 @@ def refuse_foreign_folder(out: Path) -> None:
     Raises:
         InputError: ``out`` is a file, or a folder that holds something else.
     """
-    if out.exists() and not out.is_dir():
+    try:
+        there = out.exists()
+    except OSError as error:
+        raise InputError(f"{out}: cannot be a folder's name ({error.strerror})") from None
+    if there and not out.is_dir():
         raise InputError(f"{out}: a file, not a folder for a dataset")
     if not out.is_dir() or not any(out.iterdir()):
         return

@@ -171,7 +171,10 @@ def evaluate(
     saved = None if model == "popularity" else SavedModel.load(Path(model))
     dataset = _open_dataset(saved, model, data)
     if not getattr(dataset.manifest.counts, split):
-        raise InputError(f"{dataset.path}: the {split} split is empty; nothing to evaluate on")
+        raise InputError(
+            f"{dataset.path}: the {split} split is empty, nothing to"
+            " evaluate on; choose another --split, or `prepare` with a larger share for it"
+        )
 
     described = protocol(dataset, split, cutoffs, mask_validation)
     reader = f"evaluate --model {model} --split test"

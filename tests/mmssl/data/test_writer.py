@@ -1,8 +1,13 @@
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from extract.errors import InputError
+from extract.files import atomic_folder
 from mmssl.data.dataset import Dataset
 from mmssl.data.prepare import PrepareConfig, prepare
 from mmssl.data.writer import write_dataset
@@ -142,3 +147,51 @@ def test_an_interruption_leaves_the_old_dataset_and_no_litter(ready_split):
         "dataset",
         "source",
     ]
+
+
+def test_a_link_stays_and_what_it_points_to_is_the_dataset(ready_split, tmp_path):
+    (tmp_path / "far").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "far")
+    assert run(ready_split, out=link).written
+    assert link.is_symlink()
+    assert Dataset.open(tmp_path / "far").digest == Dataset.open(link).digest
+    assert not run(ready_split, out=link).written
+
+
+def test_folders_that_cannot_be_made_are_one_line(ready_split, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="cannot be a folder's name"):
+        run(ready_split, out=tmp_path / ("x" * 300))
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    with pytest.raises(InputError, match="round: "):
+        run(ready_split, out=tmp_path / "round")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(InputError, match="the folder that you are in"):
+        run(ready_split, out=Path())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "round", "source"]
+
+
+def test_a_full_disk_is_one_line_whatever_library_writes(tmp_path):
+    resource = pytest.importorskip("resource")
+    frame = pl.DataFrame({"a": np.random.default_rng(0).normal(size=200_000)})
+    tensor = {"a": torch.zeros(200_000)}
+    writers = {
+        "polars": lambda new: frame.write_parquet(new / "a.parquet"),
+        "numpy": lambda new: np.save(new / "a.npy", frame["a"].to_numpy()),
+        "safetensors": lambda new: save_file(tensor, new / "a.safetensors"),
+    }
+
+    def fill(name):
+        with atomic_folder(tmp_path / "new") as new:
+            writers[name](new)
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for name in writers:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**19, limits[1]))
+        try:
+            with pytest.raises(InputError, match="new: cannot be written"):
+                fill(name)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
