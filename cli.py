@@ -286,6 +286,12 @@ def prepare(
     print(*report.lines(), sep="\n")
 
 
+def refuse_idle(project: Path | None, *, named: bool) -> None:
+    """An option that would do nothing is refused, never ignored."""
+    if project is not None and named:
+        raise InputError(f"--project {project}: nothing is left for it: the paths are all named")
+
+
 @app.command()
 def train(
     settings: Annotated[
@@ -320,6 +326,7 @@ def train(
     from mmssl.project import Project
     from mmssl.training.trainer import train
 
+    refuse_idle(project, named=data is not None and out is not None)
     if data is None:
         data = Project.find(project).data
         print(f"dataset: {data}")
@@ -379,6 +386,7 @@ def evaluate(
         if path is not None:
             require_writable(path)
 
+    refuse_idle(project, named=model is not None and (model != "popularity" or data is not None))
     chosen = model or Project.find(project).latest_run()
     if chosen == "popularity" and data is None:
         data = Project.find(project).data
@@ -423,6 +431,7 @@ def recommend(
         raise InputError(f"--out {out}: the file of --users would be overwritten; name another")
     if top_k < 1:
         raise InputError(f"--top-k {top_k}: a list has at least 1 item")
+    refuse_idle(project, named=model is not None)
     chosen = model or Project.find(project).latest_run()
     recommender = Recommender.load(chosen, device)
     wanted = None if users is None else read_user_ids(users, recommender.user_ids)

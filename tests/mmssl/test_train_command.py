@@ -1,0 +1,77 @@
+"""The command `train`: what it prints, where it writes, what it refuses."""
+
+import pytest
+import yaml
+
+import cli
+from mmssl.data.dataset import Dataset
+
+SMALL = ("backbone.embedding_dim=8", "optimiser.batch_users=16", "optimiser.epochs=1")
+
+
+@pytest.fixture
+def project(tmp_path, dataset_folder, monkeypatch):
+    """A project folder with a prepared dataset; it is the working folder."""
+    (tmp_path / "items.csv").write_text("item_id\n0\n")
+    (tmp_path / "data").symlink_to(dataset_folder)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def call(capsys, *arguments):
+    with pytest.raises(SystemExit) as end:
+        cli.run(cli.app, ["train", *map(str, arguments)])
+    out, err = capsys.readouterr()
+    return end.value.code, out, err
+
+
+def test_bare_it_takes_the_project_and_a_new_folder_each_time(project, capsys):
+    for n in (1, 2):
+        code, out, err = call(capsys, *SMALL)
+        assert code == 0, err
+        assert "dataset: data" in out
+        assert f"run: runs/quickstart-{n}" in out
+        assert "epoch 1: loss " in err
+    assert Dataset.open(project / "data").test_reads() == 0
+
+
+def test_print_config_shows_every_setting_and_trains_nothing(project, capsys):
+    code, out, _ = call(capsys, "--print-config", "seed=7", "contrast.weight=1e-3")
+    shown = yaml.safe_load(out)
+    assert code == 0
+    assert (shown["seed"], shown["contrast"]["weight"]) == (7, 0.001)
+    assert shown["relations"]["refresh"] == 1
+    assert not (project / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--data", "nowhere"], "nowhere"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml: no such configuration file"),
+        (["--device", "tpu"], "unknown device"),
+        (["--project", ".", "--data", "data", "--out", "x"], "nothing is left for it"),
+        (["seeed=1"], "did you mean 'seed'?"),
+        (["--out", "items.csv"], "a file stands where the run folder should be"),
+        (["--out", "."], "not empty and not a training run"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_exit_code_2(project, capsys, arguments, says):
+    code, _, err = call(capsys, *arguments, *SMALL)
+    assert code == 2
+    assert says in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["evaluate", "--model", "popularity", "--data", "data", "--project", "."],
+        ["recommend", "--model", "runs/x", "--out", "recs.csv", "--project", "."],
+    ],
+)
+def test_a_project_that_would_be_ignored_is_refused(project, capsys, arguments):
+    with pytest.raises(SystemExit) as end:
+        cli.run(cli.app, arguments)
+    assert end.value.code == 2
+    assert "nothing is left for it" in capsys.readouterr().err
