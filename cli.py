@@ -252,6 +252,9 @@ def prepare(
     items: Annotated[
         Path | None, typer.Option(help="Item table; its items stay even if nobody touched them.")
     ] = None,
+    id_column: Annotated[
+        str | None, typer.Option(help="The item table's column of ids; default: item_id, id, item.")
+    ] = None,
     features: Annotated[
         list[str] | None,
         typer.Option(help="MODALITY=PATH of a feature store or a .npy; repeatable."),

@@ -126,8 +126,12 @@ def read_catalog(config: ExtractionConfig) -> Catalog:
     )
 
 
-def read_item_ids(path: Path) -> list[str]:
+def read_item_ids(path: Path, id_column: str | None = None) -> list[str]:
     """The ids of an item table, in its order, whatever else its columns hold.
+
+    Args:
+        path: the table.
+        id_column: the column of the ids; None: the first usual one that the table has.
 
     Raises:
         InputError: unreadable or empty table, no id column, an id that is empty or stands in two
@@ -136,12 +140,7 @@ def read_item_ids(path: Path) -> list[str]:
     table = read_table(path)
     if table.height == 0:
         raise InputError(f"{path}: the table holds no items")
-    column = next((name for name in ID_COLUMNS if name in table.columns), None)
-    if column is None:
-        raise InputError(
-            f"{path}: no column of item ids ({', '.join(ID_COLUMNS)}); the table has:"
-            f" {', '.join(table.columns)}"
-        )
+    column = _column(path, table, id_column, ID_COLUMNS, "--id-column")
     return _ids(path, table[column]).to_list()
 
 

@@ -75,7 +75,7 @@ def prepare(config: PrepareConfig) -> PrepareReport:
         modality: read_features(path, config.feature_ids.get(modality))
         for modality, path in config.features.items()
     }
-    listed = _listed_items(config.items) if config.items else set()
+    listed = _listed_items(config.items, config.id_column) if config.items else set()
     known = listed.union(*(source.ids for source in features.values()))
     paths = {part: cast(Path | None, getattr(config, part)) for part in ("interactions", *PARTS)}
     tables = {
@@ -148,11 +148,11 @@ def _splits(
     return parts
 
 
-def _listed_items(path: Path) -> set[str]:
+def _listed_items(path: Path, id_column: str | None) -> set[str]:
     # Imported here: extraction's catalogue loads torch, which a run without --items does not need.
     from extract.catalog import read_item_ids
 
-    return set(read_item_ids(path))
+    return set(read_item_ids(path, id_column))
 
 
 def _feature_warnings(
@@ -164,6 +164,11 @@ def _feature_warnings(
         InputError: not one item with interactions has a row: the ids must be of another kind.
     """
     warnings = []
+    if not source.present.any():
+        raise InputError(
+            f"{path}: not one item has a vector of {modality}; the extraction's summary says why;"
+            " mend that, or leave this modality out"
+        )
     shared = len(interacted.intersection(source.ids))
     if not shared:
         raise InputError(
@@ -205,7 +210,16 @@ def _settings(config: PrepareConfig) -> dict[str, object]:
     """The options that decide the content, sources excepted, as JSON values."""
     settings = config.model_dump(
         mode="json",
-        exclude={"out", "overwrite", "interactions", *PARTS, "items", "features", "feature_ids"},
+        exclude={
+            "out",
+            "overwrite",
+            "interactions",
+            *PARTS,
+            "items",
+            "id_column",
+            "features",
+            "feature_ids",
+        },
     )
     if config.interactions is None:
         for name in ("ratios", "seed", "user_core", "item_core"):

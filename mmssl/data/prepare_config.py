@@ -52,6 +52,8 @@ class PrepareConfig(BaseModel):
     seed: Annotated[int, Field(ge=0)] = 0
     items: Path | None = None
     """The item table: its items belong to the dataset even if nobody ever touched them."""
+    id_column: str | None = None
+    """The item table's column of ids; None: ``item_id``, ``id`` or ``item``."""
     features: dict[str, Path] = Field(default_factory=dict)
     """Per modality, a feature store (a folder) or a ready .npy."""
     feature_ids: dict[str, Path] = Field(default_factory=dict)
@@ -120,6 +122,7 @@ class PrepareConfig(BaseModel):
                 for option in ("columns", "header")
                 if all(path.suffix.lower() == ".json" for path in tables)
             ),
+            *((("id_column", "there is no --items"),) if self.items is None else ()),
             *(
                 (("unknown_items", "neither --items nor --features says which items are known"),)
                 if self.items is None and not self.features

@@ -116,6 +116,13 @@ class _Run:
 
     def start(self) -> None:
         """The first log line: what is trained, on what."""
+        cutoff = int(self.config.selection_metric.rpartition("@")[2])
+        if cutoff >= len(self.dataset.item_ids):
+            self.report(
+                f"warning: {self.config.selection_metric} chooses the epoch, but there are only"
+                f" {len(self.dataset.item_ids)} items: nearly every list holds them all; take"
+                " selection_metric=ndcg@10, or more items"
+            )
         self.folder.log(
             "start",
             users=len(self.dataset.user_ids),

@@ -225,7 +225,10 @@ def test_any_ids_and_texts_keep_their_own_rows(tmp_path, rows):
 
 def test_item_ids_alone_need_no_medium(write_items) -> None:
     assert read_item_ids(write_items(["price", "id"], [[1, "b"], [2, "a/ü"]])) == ["b", "a/ü"]
-    with pytest.raises(InputError, match=r"no column of item ids .*; the table has: name, price"):
+    with pytest.raises(
+        InputError,
+        match=r"none of the columns item_id, id, item; name one with --id-column .*name, price",
+    ):
         read_item_ids(write_items(["name", "price"], [["b", 1]]))
     with pytest.raises(InputError, match="the table holds no items"):
         read_item_ids(write_items(["id"], []))
@@ -239,3 +242,11 @@ def test_a_number_that_is_none_is_no_text(tmp_path):
     assert texts(tmp_path / "items.parquet") == {"a": "1.5", "b": None, "c": None}
     templated = texts(tmp_path / "items.parquet", text_template="price {text}")
     assert templated == {"a": "price 1.5", "b": None, "c": None}
+
+
+def test_the_ids_column_of_an_item_table_can_be_named(tmp_path):
+    path = tmp_path / "items.csv"
+    path.write_text("sku,title\na-1,one\na-2,two\n")
+    assert read_item_ids(path, "sku") == ["a-1", "a-2"]
+    with pytest.raises(InputError, match="name one with --id-column"):
+        read_item_ids(path)

@@ -152,7 +152,7 @@ def test_items_that_left_by_the_core_leave_though_they_have_features(source, tmp
 def test_items_are_those_of_table_stores_and_interactions_together(source, tmp_path, make_store):
     (tmp_path / "items.csv").write_text("id\nt\nboth\n")
     make_store(tmp_path / "image", ["s", "both"], np.ones((2, 2), np.float32))
-    make_store(tmp_path / "audio", ["b"], np.ones((1, 3), np.float32), failed=["b"])
+    make_store(tmp_path / "audio", ["b", "s"], np.ones((2, 3), np.float32), failed=["b"])
     options = source(
         ["u,both", "u,b", "v,own", "v,both"],
         items=tmp_path / "items.csv",
@@ -162,9 +162,9 @@ def test_items_are_those_of_table_stores_and_interactions_together(source, tmp_p
     report, dataset = run(**options)
     assert dataset.item_ids.ids == ["b", "both", "own", "s", "t"]
     assert dataset.features["image"].present.tolist() == [False, True, False, True, False]
-    assert not dataset.features["audio"].present.any()
+    assert dataset.features["audio"].present.tolist() == [False, False, False, True, False]
     assert dataset.features["image"].encoder == "melstats:64"
-    assert "audio: 3 dimensions, 0 items, missing for 5 (100.0%)" in report.lines()
+    assert "audio: 3 dimensions, 1 items, missing for 4 (80.0%)" in report.lines()
 
 
 @pytest.mark.parametrize("with_table", [True, False])

@@ -190,6 +190,13 @@ def test_fp16_needs_cuda(dataset, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_metric_that_cannot_tell_epochs_apart_is_warned_of(dataset, tmp_path):
+    said = []
+    settings = config("optimiser.epochs=1", "selection_metric=recall@50")
+    train(settings, dataset, tmp_path / "run", report=said.append)
+    assert "only 24 items" in said[0]
+
+
 def test_the_loss_reported_is_the_models_without_the_critics(dataset, tmp_path):
     said = []
     train(config("optimiser.epochs=1"), dataset, tmp_path / "run", report=said.append)
