@@ -319,7 +319,8 @@ def train(
     device: DeviceOption = "auto",
 ) -> None:
     """Train MMSSL; the epoch is chosen on validation. An unfinished run in --out goes on."""
-    from mmssl.config import TrainingConfig, shipped
+    from mmssl.config import TrainingConfig
+    from mmssl.settings import shipped
 
     chosen = config or shipped("quickstart.yaml")
     resolved = TrainingConfig.load(chosen, settings or [])

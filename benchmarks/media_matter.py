@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from mmssl import Dataset, TrainingConfig, train
-from mmssl.config import shipped
+from mmssl.settings import shipped
 
 
 def permuted(dataset: Dataset, seed: int) -> Dataset:

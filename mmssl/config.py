@@ -1,9 +1,6 @@
 """What a training run is: YAML, then ``key.sub=value`` arguments, then validation."""
 
-import contextlib
-import difflib
-from collections.abc import Iterable, Sequence
-from importlib import resources
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +15,7 @@ from pydantic import (
 )
 
 from extract.errors import InputError
+from mmssl.settings import apply_setting, first_problem, read_yaml
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -60,8 +58,9 @@ class BackboneConfig(_Section):
 
     embedding_dim: Count = 64
     heads: Count = 4
-    attention: Literal["paper", "identity"] = "paper"
-    """``identity`` is the published code's fault 1: every attention weight acts as the identity."""
+    attention: Literal["paper", "identity", "scrambled"] = "paper"
+    """``identity``: every attention weight acts as the identity (fault 1 of the published code);
+    ``scrambled``: keys are a reshape of other users' queries (fault 2, with fault 1 mended)."""
     layers: Annotated[int, Field(ge=0)] = 2
     normalisation: Literal["row", "symmetric"] = "row"
     """``row``: D_u^(-1/2) R and D_i^(-1/2) R^T; ``symmetric``: D_u^(-1/2) R D_i^(-1/2)."""
@@ -90,6 +89,15 @@ class RelationConfig(_Section):
     graph: Literal["learned", "union", "observed"] = "learned"
     rate: Annotated[float, Field(gt=0, le=1)] = 0.0015
     """Share of the items that a user is joined to: k = max(1, round(rate x items))."""
+    rounding: Literal["nearest", "down"] = "nearest"
+    """``down``: k = int(rate x items), which may be 0 (fault 4)."""
+    pairing: Literal["own", "tiled"] = "own"
+    """``tiled``: edge j joins users[j mod B] with entry j of the users' lists put one after the
+    other, another user's item when k > 1 (fault 5)."""
+    schedule: Literal["epochs", "steps"] = "epochs"
+    """``epochs``: all users' lists, by ``warm_up`` and ``refresh``. ``steps``: an epoch's first
+    step collects its batch's lists, the second makes the graph of them alone, and every later one
+    makes it of nothing (fault 3); ``warm_up`` and ``refresh`` then mean nothing."""
     warm_up: Annotated[int, Field(ge=0)] = 3
     """Epochs with the observed graph before the first rebuild."""
     refresh: Count = 1
@@ -104,6 +112,8 @@ class ContrastConfig(_Section):
     temperature: Positive = 0.5
     anchor: Literal["final", "collaborative"] = "final"
     """What a modality's relation embedding is contrasted with: h_u or c_u."""
+    stop_gradient: Literal["none", "relation", "anchor"] = "none"
+    """Which of the two sides of a contrast gets no gradient from it."""
 
 
 class AdversarialConfig(_Section):
@@ -117,16 +127,41 @@ class AdversarialConfig(_Section):
     """Users of a batch on whom the critic works."""
     critic_items: Annotated[int, Field(ge=2)] | Literal["all"] = 1024
     """Items a step on which rows are compared; ``all`` is the paper's form."""
-    critic_hidden: tuple[Count, Count] = (128, 64)
+    critic_hidden: tuple[Count, Count] | Literal["catalogue"] = (128, 64)
+    """``catalogue``: a quarter and an eighth of the items, the paper's form (fault 10)."""
+    critic_weights: Literal["per_item", "from_vectors"] = "per_item"
+    """The critic's first layer: a row of weights an item, or ``from_vectors``: V W' with V the
+    detached final item vectors, of a size that does not depend on the items."""
+    critic_slope: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """Of its LeakyReLU; 1 makes it linear (fault 8)."""
+    critic_batch_norm: bool = False
+    """Batch normalisation behind each of its activations (fault 9)."""
+    critic_output: Literal["linear", "sigmoid"] = "linear"
+    """``sigmoid``: 100 times the sigmoid (fault 9)."""
     critic_dropout: tuple[Rate, Rate] = (0.31, 0.5)
     critic_learning_rate: Positive = 3e-4
     gradient_penalty: Weight = 10.0
     gumbel_temperature: Positive = 0.005
     """tau_g of equation 5."""
+    temperature_on: Literal["sum", "noise"] = "sum"
+    """What tau_g divides: observation and noise together, or the noise alone (fault 6)."""
     gumbel_scale: Weight = 1e-5
     """s of equation 5."""
     prediction_scale: Weight = 1.0
-    """zeta of equation 5: weight of the model's own prediction in the real rows."""
+    """zeta of equation 5: weight of the model's own prediction in the real rows; 100 in the
+    published code (fault 7)."""
+    real_rows: Literal["augmented", "observed"] = "augmented"
+    """``augmented``: equation 5; ``observed``: the normalised observed rows alone (w/o-GT)."""
+    forward: Literal["shared", "own"] = "shared"
+    """Whether the critic's step takes the forward pass of the model's step or, as the published
+    code does, one of its own."""
+
+
+class ReconstructionConfig(_Section):
+    """A graph autoencoder's objective in the place of the adversarial one (r/p-GAE)."""
+
+    weight: Weight = 0.0
+    """lambda_r; 0 switches it off."""
 
 
 class OptimiserConfig(_Section):
@@ -154,6 +189,7 @@ class TrainingConfig(_Section):
     relations: RelationConfig = RelationConfig()
     contrast: ContrastConfig = ContrastConfig()
     adversarial: AdversarialConfig = AdversarialConfig()
+    reconstruction: ReconstructionConfig = ReconstructionConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
     selection_metric: str = "recall@20"
     """The validation metric that chooses the epoch; larger is better."""
@@ -172,7 +208,7 @@ class TrainingConfig(_Section):
 
     @classmethod
     def load(cls, path: Path | None = None, overrides: Sequence[str] = ()) -> "TrainingConfig":
-        """Read YAML, apply ``key.sub=value`` overrides, validate.
+        """Read YAML (and its ``base``), apply ``key.sub=value`` overrides, validate.
 
         Raises:
             InputError: unreadable file, unknown key (with the nearest valid one) or bad value.
@@ -180,9 +216,9 @@ class TrainingConfig(_Section):
         source = " and ".join(
             [*([str(path)] if path else []), *(["the settings given"] if overrides else [])]
         )
-        values = _read_yaml(path) if path else {}
+        values = read_yaml(path) if path else {}
         for override in overrides:
-            _apply(values, override)
+            apply_setting(values, override)
         return cls.parse(values, source or "configuration")
 
     @classmethod
@@ -191,94 +227,8 @@ class TrainingConfig(_Section):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise InputError(f"{source}: {_first_problem(error)}") from None
+            raise InputError(f"{source}: {first_problem(error, cls)}") from None
 
     def to_yaml(self) -> str:
         """Every setting, resolved, as YAML that ``load`` reads back."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
-
-
-def shipped(name: str) -> Path:
-    """A configuration of ``configs/``, in the source tree or in the installed package."""
-    return Path(str(resources.files("configs").joinpath(name)))
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such configuration file") from None
-    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
-        raise InputError(f"{path}: not readable as YAML ({error})") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected `key: value` lines, found {type(values).__name__}")
-    return values
-
-
-def _apply(values: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise InputError(f"'{override}': a setting is written key.sub=value, e.g. seed=2")
-    try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise InputError(f"'{override}': the value is not readable as YAML") from None
-    if isinstance(value, str):
-        # YAML 1.1 reads 1e-4 as text; people mean the number.
-        with contextlib.suppress(ValueError):
-            value = float(value)
-    *sections, last = key.split(".")
-    for section in sections:
-        child = values.setdefault(section, {})
-        if not isinstance(child, dict):
-            raise InputError(f"'{override}': '{section}' is a value, not a section")
-        values = child
-    values[last] = value
-
-
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    location = [str(part) for part in problem["loc"] if part not in _UNION_BRANCHES]
-    name = ".".join(location)
-    if problem["type"] == "extra_forbidden":
-        return f"unknown setting '{name}'; {_nearest_setting(location)}"
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "model_type":
-        message = "this is a section; write its settings as `key: value` lines below it"
-    given = "" if problem["type"] == "value_error" else f" (given: {_short(problem['input'])})"
-    return f"{name}: {message}{given}" if name else f"{message}{given}"
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-# What pydantic puts into an error's path for the branches of a union.
-_UNION_BRANCHES = ("constrained-int", "literal['all']")
-
-
-def _nearest_setting(location: Sequence[str]) -> str:
-    """What a person may have meant by a path of keys that does not exist."""
-    known = list(_keys(TrainingConfig))
-    last = location[-1]
-    section = "".join(f"{part}." for part in location[:-1])
-    within = [key.removeprefix(section) for key in known if key.startswith(section)]
-    close = [section + name for name in difflib.get_close_matches(last, within, n=1)]
-    elsewhere = [key for key in known if key.rpartition(".")[2] == last]
-    nearest = close or elsewhere or difflib.get_close_matches(".".join(location), known, n=1)
-    if section and within and not close:
-        return f"{section[:-1]} has: {', '.join(within)}"
-    return f"did you mean '{nearest[0]}'?" if nearest else "--print-config shows all settings"
-
-
-def _keys(section: type[BaseModel], prefix: str = "") -> Iterable[str]:
-    """Every setting below a section, as key.sub."""
-    for name, field in section.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from _keys(kind, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}"

@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from mmssl.model.official import scrambled_keys
+
 
 class CrossModalAttention(nn.Module):
     """Fuses the modalities' relation embeddings into one; shared by users and items.
@@ -13,21 +15,26 @@ class CrossModalAttention(nn.Module):
     a_h^{m,k} = softmax over k of (H^m W_q)_h . (H^k W_k)_h / sqrt(d / heads);
     Z^m = concat_h(sum_k a_h^{m,k} H^k) W_cat; Z = mean_m Z^m. Weights multiply from the right,
     without bias. With ``identity`` every a_h^{m,k} is 1 for k = m and 0 otherwise, which is what
-    the published code computes (fault 1).
+    the published code computes (fault 1). With ``scrambled`` the keys are the published ones: the
+    queries of all modalities, heads and rows, read in another order (fault 2); there is no W_k.
     """
 
-    def __init__(self, dim: int, heads: int, kind: Literal["paper", "identity"]) -> None:
+    def __init__(
+        self, dim: int, heads: int, kind: Literal["paper", "identity", "scrambled"]
+    ) -> None:
         super().__init__()
         self.heads = heads
         self.w_cat = nn.Parameter(torch.empty(heads * dim, dim))
         parameters = [self.w_cat]
-        # Under `identity` queries and keys reach nothing, so they do not exist.
+        # What reaches nothing does not exist: W_q and W_k under `identity`, W_k when scrambled.
         self.w_q: Tensor | None = None
         self.w_k: Tensor | None = None
-        if kind == "paper":
+        if kind != "identity":
             self.w_q = nn.Parameter(torch.empty(dim, dim))
+            parameters.append(self.w_q)
+        if kind == "paper":
             self.w_k = nn.Parameter(torch.empty(dim, dim))
-            parameters += [self.w_q, self.w_k]
+            parameters.append(self.w_k)
         for parameter in parameters:
             nn.init.xavier_uniform_(parameter)
 
@@ -44,10 +51,13 @@ class CrossModalAttention(nn.Module):
         averaged before the sum instead of the sums after it; that saves a factor M.
         """
         n, m, d = stacked.shape
-        if self.w_q is None or self.w_k is None:
+        if self.w_q is None:
             return stacked.new_full((n, self.heads, m), 1 / m)
         queries = (stacked @ self.w_q).view(n, m, self.heads, d // self.heads)
-        keys = (stacked @ self.w_k).view(n, m, self.heads, d // self.heads)
+        if self.w_k is None:
+            keys = scrambled_keys(queries)
+        else:
+            keys = (stacked @ self.w_k).view(n, m, self.heads, d // self.heads)
         scores = torch.einsum("nmhe,nkhe->nhmk", queries, keys) / (d // self.heads) ** 0.5
         weights: Tensor = scores.softmax(dim=3).mean(dim=2)
         return weights

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
@@ -12,11 +13,13 @@ from mmssl.config import TrainingConfig
 from mmssl.data.dataset import ModalityFeatures
 from mmssl.data.graphs import Adjacency, BipartiteGraph
 from mmssl.data.sampling import Batch
-from mmssl.evaluation.ranking import inner_product
+from mmssl.evaluation.ranking import inner_product, top_k_of_block
 from mmssl.model.attention import CrossModalAttention
+from mmssl.model.critic_block import CriticBlock, draw_block
 from mmssl.model.features import Projection, TwoSided, feature_l2, gather_features, scale
+from mmssl.model.official import StepwiseRelations
 from mmssl.model.propagation import propagate
-from mmssl.model.relations import learned_relations, union
+from mmssl.model.relations import joined, learned_relations, neighbours_per_user, union
 from mmssl.objectives.adversarial import (
     Critic,
     critic_losses,
@@ -26,6 +29,7 @@ from mmssl.objectives.adversarial import (
 )
 from mmssl.objectives.bpr import batch_l2, bpr
 from mmssl.objectives.info_nce import info_nce
+from mmssl.objectives.reconstruction import reconstruction
 from mmssl.vectors import unit_rows
 
 
@@ -41,20 +45,6 @@ class Views:
     """c of equation 10."""
     final: TwoSided
     """h of equation 11."""
-
-
-@dataclass(frozen=True)
-class CriticBlock:
-    """What the critic sees in one step: B' users x S items and its random draws."""
-
-    users: Tensor
-    items: Tensor
-    uniform: Tensor
-    epsilon: Tensor
-
-    def rows(self, side: TwoSided, observed: Tensor, mask_observed: bool) -> Tensor:
-        """Equation 3 of the given vectors on this block: (B', S)."""
-        return generated_rows(side.user[self.users], side.item[self.items], observed, mask_observed)
 
 
 class MMSSL(nn.Module):
@@ -116,20 +106,9 @@ class MMSSL(nn.Module):
         self.attention = CrossModalAttention(
             backbone.embedding_dim, backbone.heads, backbone.attention
         )
-        adversarial = config.adversarial
-        self._block_items = (
-            n_items if adversarial.critic_items == "all" else min(adversarial.critic_items, n_items)
-        )
-        self.critic = (
-            Critic(
-                n_items,
-                self._block_items,
-                adversarial.critic_hidden,
-                adversarial.critic_dropout,
-            )
-            if adversarial.weight > 0
-            else None
-        )
+        wanted = config.adversarial.critic_items
+        self._block_items = n_items if wanted == "all" else min(wanted, n_items)
+        self.critic = self._build_critic(n_items) if config.adversarial.weight > 0 else None
         self.to(device=device, dtype=dtype)
 
         self.observed = Adjacency(observed, device)
@@ -137,8 +116,33 @@ class MMSSL(nn.Module):
         self.relation_edges: dict[str, sp.csr_array] = {}
         """The learned graphs as built last; empty until the warm-up has ended."""
         self.relation_graphs = dict.fromkeys(self.modalities, self.graph)
+        self.neighbours = neighbours_per_user(
+            config.relations.rate, n_items, config.relations.rounding
+        )
+        """k of equation 7."""
+        self.stepwise = (
+            StepwiseRelations(self.modalities, observed.shape)
+            if config.relations.schedule == "steps"
+            else None
+        )
+        """The published graph refresh, where the configuration asks for it."""
         self._pending: tuple[Batch, Views, CriticBlock] | None = None
         self._scoring: tuple[Tensor, Tensor] | None = None
+
+    def _build_critic(self, n_items: int) -> Critic:
+        adversarial = self.config.adversarial
+        hidden = adversarial.critic_hidden
+        by_vectors = adversarial.critic_weights == "from_vectors"
+        return Critic(
+            n_items,
+            self._block_items,
+            (max(1, n_items // 4), max(1, n_items // 8)) if hidden == "catalogue" else hidden,
+            adversarial.critic_dropout,
+            vectors_dim=self.config.backbone.embedding_dim if by_vectors else None,
+            slope=adversarial.critic_slope,
+            batch_norm=adversarial.critic_batch_norm,
+            output=adversarial.critic_output,
+        )
 
     def _bipartite(self, edges: sp.csr_array) -> BipartiteGraph:
         return BipartiteGraph(edges, self.config.backbone.normalisation, self._device, self._dtype)
@@ -175,31 +179,56 @@ class MMSSL(nn.Module):
         rate = self.config.backbone.relation_rate
         return ids + rate * unit_rows(self.attention(relations)) if rate else ids
 
+    def begin_epoch(self) -> None:
+        """To be called before an epoch's first step."""
+        if self.stepwise is not None:
+            self.stepwise.begin_epoch()
+
     # --- training ----------------------------------------------------------------------------
 
     def critic_losses(self, batch: Batch) -> dict[str, Tensor]:
         """The parts of L_D on a fresh block; the forward pass is kept for ``losses(batch)``."""
         assert self.critic is not None
         adversarial = self.config.adversarial
-        views, block = self(), self._draw_block(batch)
-        self._pending = (batch, views, block)
+        block = self._draw_block(batch)
+        if adversarial.forward == "shared":
+            views = self()
+            self._pending = (batch, views, block)
+        else:
+            with torch.no_grad():
+                views = self()
         with torch.no_grad():
             observed = self._observed_block(block)
-            real = real_rows(
-                observed,
-                block.rows(views.final, observed, adversarial.mask_observed),
-                block.uniform,
-                gumbel_temperature=adversarial.gumbel_temperature,
-                gumbel_scale=adversarial.gumbel_scale,
-                prediction_scale=adversarial.prediction_scale,
-            )
-            fake = [
-                block.rows(side, observed, adversarial.mask_observed)
-                for side in views.features.values()
-            ]
+            real = self._real_rows(block, observed, views.final)
+            fake = self._generated(block, observed, views)
         return critic_losses(
-            self.critic, fake, real, block.items, block.epsilon, adversarial.gradient_penalty
+            self.critic,
+            fake,
+            real,
+            block.items,
+            block.epsilon,
+            adversarial.gradient_penalty,
+            views.final.item[block.items],
         )
+
+    def _real_rows(self, block: CriticBlock, observed: Tensor, final: TwoSided) -> Tensor:
+        adversarial = self.config.adversarial
+        if adversarial.real_rows == "observed":
+            # Every row has an entry: the users' positives are among the block's items.
+            return unit_rows(observed)
+        return real_rows(
+            observed,
+            block.rows(final, observed, adversarial.mask_observed),
+            block.uniform,
+            gumbel_temperature=adversarial.gumbel_temperature,
+            gumbel_scale=adversarial.gumbel_scale,
+            prediction_scale=adversarial.prediction_scale,
+            temperature_on=adversarial.temperature_on,
+        )
+
+    def _generated(self, block: CriticBlock, observed: Tensor, views: Views) -> list[Tensor]:
+        mask = self.config.adversarial.mask_observed
+        return [block.rows(side, observed, mask) for side in views.features.values()]
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted parts of L (equation 13) by name; their sum is what the model minimises."""
@@ -219,52 +248,51 @@ class MMSSL(nn.Module):
             "feature_l2": config.optimiser.feature_l2 * feature_l2(views.features),
         }
         if config.contrast.weight > 0:
-            final = config.contrast.anchor == "final"
-            own = users if final else views.collaborative.user[batch.users]
-            parts["contrast"] = (
-                config.contrast.weight
-                * torch.stack(
-                    [
-                        info_nce(side.user[batch.users], own, config.contrast.temperature)
-                        for side in views.relations.values()
-                    ]
-                ).sum()
-            )
+            parts["contrast"] = config.contrast.weight * self._contrast(batch, views)
         if self.critic is not None:
             block = block or self._draw_block(batch)
-            observed = self._observed_block(block)
-            fake = [
-                block.rows(side, observed, config.adversarial.mask_observed)
-                for side in views.features.values()
-            ]
+            fake = self._generated(block, self._observed_block(block), views)
             parts["generator"] = config.adversarial.weight * generator_loss(
-                self.critic, fake, block.items
+                self.critic, fake, block.items, views.final.item[block.items]
             )
+        if config.reconstruction.weight > 0:
+            features = views.features.values()
+            parts["reconstruction"] = config.reconstruction.weight * reconstruction(
+                [side.user[batch.users] for side in features],
+                [side.item[batch.positives] for side in features],
+                [side.item[batch.negatives] for side in features],
+            )
+        if self.stepwise is not None:
+            self._refresh_stepwise(batch, views)
         return parts
+
+    def _contrast(self, batch: Batch, views: Views) -> Tensor:
+        """Equation 12, summed over modalities."""
+        contrast = self.config.contrast
+        side = views.final if contrast.anchor == "final" else views.collaborative
+        anchors = side.user[batch.users]
+        if contrast.stop_gradient == "anchor":
+            anchors = anchors.detach()
+        parts = []
+        for side in views.relations.values():
+            relation = side.user[batch.users]
+            if contrast.stop_gradient == "relation":
+                relation = relation.detach()
+            parts.append(info_nce(relation, anchors, contrast.temperature))
+        return torch.stack(parts).sum()
 
     def _observed_block(self, block: CriticBlock) -> Tensor:
         return self.observed.block(block.users, block.items, self._dtype)
 
     def _draw_block(self, batch: Batch) -> CriticBlock:
-        """Some of the batch's users, their positives and uniform other items, ascending."""
-        n_items, count = self.item_id.shape[0], len(batch.users)
-        chosen = torch.randperm(count, generator=self._generator)
-        chosen = chosen[: self.config.adversarial.critic_users].to(batch.users.device)
-        if self._block_items == n_items:
-            items = torch.arange(n_items)
-        else:
-            # A random order of all items with the positives moved to the front, cut to size.
-            priority = torch.rand(n_items, generator=self._generator)
-            priority[batch.positives[chosen].cpu()] -= 1
-            items = priority.topk(self._block_items, largest=False).indices.sort().values
-        rows = len(chosen)
-        uniform = torch.rand(rows, len(items), generator=self._generator)
-        epsilon = torch.rand(rows * len(self.modalities), 1, generator=self._generator)
-        return CriticBlock(
-            batch.users[chosen],
-            items.to(self._device),
-            uniform.to(self._device, self._dtype),
-            epsilon.to(self._device, self._dtype),
+        return draw_block(
+            batch,
+            n_items=self.item_id.shape[0],
+            users=self.config.adversarial.critic_users,
+            items=self._block_items,
+            modalities=len(self.modalities),
+            generator=self._generator,
+            dtype=self._dtype,
         )
 
     # --- the learned graph -------------------------------------------------------------------
@@ -273,18 +301,45 @@ class MMSSL(nn.Module):
     def refresh_relations(self) -> None:
         """Rebuild every modality's relation graph from the present features (equation 7)."""
         config = self.config.relations
-        if config.graph == "observed":
+        if config.graph == "observed" or config.schedule == "steps":
             return
         was_training = self.training
         self.eval()
         features = gather_features(self._project(), self.graph)
         self.load_relations(
             {
-                m: learned_relations(side, self.graph.edges, config.rate)
+                m: learned_relations(side, self.graph.edges, self.neighbours, config.pairing)
                 for m, side in features.items()
             }
         )
         self.train(was_training)
+
+    @torch.no_grad()
+    def _refresh_stepwise(self, batch: Batch, views: Views) -> None:
+        """The published refresh, from the rows of equation 3 of the step's batch on all items."""
+        assert self.stepwise is not None
+        relations = self.config.relations
+        if relations.graph == "observed":
+            return
+        graphs = self.stepwise.after_step(lambda: self._batch_relations(batch, views))
+        if graphs is not None:
+            self.load_relations(graphs)
+
+    def _batch_relations(self, batch: Batch, views: Views) -> dict[str, sp.csr_array]:
+        """The graphs of a batch's users alone, from equation 3 on all items as just computed."""
+        items = torch.arange(self.item_id.shape[0], device=self._device)
+        observed = self.observed.block(batch.users, items, self._dtype)
+        users = batch.users.cpu().numpy()
+        shape = self.graph.edges.shape
+        graphs = {}
+        for m, side in views.features.items():
+            if not self.neighbours:
+                graphs[m] = sp.csr_array(shape, dtype=np.float32)
+                continue
+            rows = generated_rows(side.user[batch.users], side.item, observed)
+            best, _ = top_k_of_block(rows, self.neighbours)
+            graphs[m] = joined(users, best.cpu().numpy(), shape, self.config.relations.pairing)
+        return graphs
 
     def load_relations(self, edges: Mapping[str, sp.csr_array]) -> None:
         """Use these learned graphs, a (U, I) matrix a modality; an empty mapping: the observed."""

@@ -1,21 +1,35 @@
 """The learned relation graph of a modality (METHOD equations 7 and 8)."""
 
+from typing import Literal
+
 import numpy as np
 import scipy.sparse as sp
 import torch
+from numpy.typing import NDArray
 
 from mmssl.data.graphs import binary
 from mmssl.evaluation.ranking import inner_product, top_k
 from mmssl.model.features import TwoSided
+from mmssl.model.official import tiled_owners
 
 
-def neighbours_per_user(rate: float, n_items: int) -> int:
-    """k = max(1, round(rate * items)): never zero, however small the catalogue."""
-    return max(1, round(rate * n_items))
+def neighbours_per_user(
+    rate: float, n_items: int, rounding: Literal["nearest", "down"] = "nearest"
+) -> int:
+    """k = max(1, round(rate * items)): never zero, however small the catalogue.
+
+    ``down`` is the published int(rate * items), zero on catalogues below 1 / rate items (fault 4).
+    """
+    return int(rate * n_items) if rounding == "down" else max(1, round(rate * n_items))
 
 
 @torch.no_grad()
-def learned_relations(features: TwoSided, observed: sp.csr_array, rate: float) -> sp.csr_array:
+def learned_relations(
+    features: TwoSided,
+    observed: sp.csr_array,
+    k: int,
+    pairing: Literal["own", "tiled"] = "own",
+) -> sp.csr_array:
     """Joins every user with history to the k unobserved items with the highest F_u . F_i.
 
     Streams over blocks of users; ties go to the lower item row.
@@ -23,20 +37,35 @@ def learned_relations(features: TwoSided, observed: sp.csr_array, rate: float) -
     Args:
         features: F_u^m (U, d) and F_i^m (I, d), dropout off.
         observed: (U, I) training interactions; they are taken out before the top-k.
-        rate: k = max(1, round(rate * I)).
+        k: see ``neighbours_per_user``; with 0 the graph is empty.
+        pairing: ``own``, or ``tiled``: each item with the user of fault 5.
 
     Returns:
         (U, I) CSR matrix of ones.
     """
     users = np.flatnonzero(np.diff(observed.indptr))
-    k = neighbours_per_user(rate, observed.shape[1])
+    if not k:
+        return sp.csr_array(observed.shape, dtype=np.float32)
     items, _ = top_k(inner_product(features.user, features.item), users, observed, k)
-    # Lists end in -1 where a user has fewer than k unobserved items.
-    found = items >= 0
-    rows, columns = np.repeat(users, found.sum(axis=1)), items[found]
-    return sp.csr_array(
-        (np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=observed.shape
-    )
+    return joined(users, items, observed.shape, pairing)
+
+
+def joined(
+    users: NDArray[np.int64],
+    items: NDArray[np.int64],
+    shape: tuple[int, int],
+    pairing: Literal["own", "tiled"] = "own",
+) -> sp.csr_array:
+    """The graph of lists: users (B,) with their items (B, k), -1 behind a short list.
+
+    Returns:
+        CSR matrix of ones of the given shape.
+    """
+    length = items.shape[1]
+    owners = tiled_owners(users, length) if pairing == "tiled" else np.repeat(users, length)
+    found = items.ravel() >= 0
+    ones = np.ones(np.count_nonzero(found), dtype=np.float32)
+    return binary(sp.csr_array((ones, (owners[found], items.ravel()[found])), shape=shape))
 
 
 def union(learned: sp.csr_array, observed: sp.csr_array) -> sp.csr_array:

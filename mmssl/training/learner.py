@@ -28,6 +28,7 @@ _WHAT_TO_LOWER = {
     "feature_l2": "optimiser.learning_rate",
     "contrast": "contrast.weight (or raise contrast.temperature)",
     "generator": "adversarial.weight",
+    "reconstruction": "reconstruction.weight",
     "wasserstein": "adversarial.critic_learning_rate",
     "gradient_penalty": "adversarial.gradient_penalty or adversarial.critic_learning_rate",
 }
@@ -176,6 +177,10 @@ class Learner:
             tensors["rng/mps"] = torch.mps.get_rng_state()
         if self.accelerator.scaler is not None:
             facts["loss_scale"] = self.accelerator.scaler.state_dict()
+        stepwise = self.model.stepwise
+        if stepwise is not None:
+            facts["stepwise_step"] = stepwise.step
+            tensors |= csr_tensors({f"collected/{m}": e for m, e in stepwise.collected.items()})
         for name, optimiser in self._optimisers():
             state, facts[name] = flatten_optimiser(optimiser, f"{name}/")
             tensors |= state
@@ -186,6 +191,13 @@ class Learner:
         self.load_model(tensors)
         for name, optimiser in self._optimisers():
             restore_optimiser(optimiser, f"{name}/", tensors, facts[name])
+        stepwise = self.model.stepwise
+        if stepwise is not None:
+            stepwise.step = facts["stepwise_step"]
+            edges = csr_arrays(
+                {n: t for n, t in tensors.items() if n.startswith("collected/")}, self._shape
+            )
+            stepwise.collected = {n.removeprefix("collected/"): e for n, e in edges.items()}
         self._draws.set_state(tensors["rng/draws"])
         torch.set_rng_state(tensors["rng/torch"])
         if "rng/cuda" in tensors:

@@ -178,6 +178,7 @@ class _Run:
 
     def _steps(self) -> dict[str, float]:
         """An epoch's steps; the mean of every part of the objective."""
+        self.model.begin_epoch()
         self.model.train()
         sampler = self.learner.sampler
         sums: dict[str, float] = {}

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from extract.errors import InputError
-from mmssl.config import TrainingConfig, shipped
+from mmssl.config import TrainingConfig
+from mmssl.settings import shipped
 
 
 def test_a_configuration_survives_its_own_yaml(tmp_path):
@@ -38,7 +39,7 @@ def test_arguments_win_over_the_file(tmp_path):
         ("contrast.weight=.inf", "contrast.weight: "),
         ("backbone.heads=5", "embedding_dim 64 must be a multiple of heads 5"),
         ("adversarial.critic_items=some", "adversarial.critic_items: "),
-        ("backbone.attention=none", "'paper' or 'identity'"),
+        ("backbone.attention=none", "'paper', 'identity' or 'scrambled'"),
         ("selection_metric=recall@21", "no metric 'recall@21'; there are: recall@10, "),
         ("features.modalities=[]", "name at least one modality"),
         ("features.modalities=[image, image]", "named twice"),

@@ -26,7 +26,7 @@ def test_every_user_with_history_is_joined_to_the_best_unobserved_items(observed
     # Small integers, so that ties are frequent.
     user, item = draw.integers(-2, 3, (4, 2)), draw.integers(-2, 3, (6, 2))
     sides = TwoSided(torch.as_tensor(user).double(), torch.as_tensor(item).double())
-    edges = learned_relations(sides, sp.csr_array(observed), rate).toarray()
+    edges = learned_relations(sides, sp.csr_array(observed), neighbours_per_user(rate, 6)).toarray()
     k = max(1, round(rate * 6))
     for u in range(4):
         wanted = []
@@ -41,7 +41,7 @@ def test_edges_join_each_user_with_its_own_items():
     user = torch.eye(3).repeat_interleave(1, 0)
     item = torch.eye(3).repeat(2, 1)  # items 0 and 3 are user 0's, 1 and 4 user 1's, ...
     observed = sp.csr_array(np.array([[0, 1, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0]]))
-    edges = learned_relations(TwoSided(user, item), observed, rate=2 / 6).toarray()
+    edges = learned_relations(TwoSided(user, item), observed, 2).toarray()
     assert [np.flatnonzero(row).tolist() for row in edges] == [[0, 3], [1, 4], [2, 5]]
 
 

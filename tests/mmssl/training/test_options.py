@@ -5,8 +5,9 @@ import json
 import pytest
 import torch
 
-from mmssl.config import TrainingConfig, _keys
+from mmssl.config import TrainingConfig
 from mmssl.recommend.model_folder import SavedModel
+from mmssl.settings import setting_names
 from mmssl.training.checkpoint import load_checkpoint
 from mmssl.training.trainer import train
 
@@ -16,7 +17,7 @@ BASE = {
     "optimiser.epochs": 4,
     "optimiser.learning_rate": 0.02,
     "relations.warm_up": 1,
-    "relations.rate": 0.1,
+    "relations.rate": 0.11,
     "adversarial.critic_items": 16,
     "adversarial.critic_users": 8,
     "adversarial.weight": 0.1,
@@ -41,22 +42,34 @@ CHANGES = {
     "backbone.feature_rate": 0.1,
     "relations.graph": "union",
     "relations.rate": 0.3,
+    "relations.rounding": "down",
+    "relations.pairing": "tiled",
+    "relations.schedule": "steps",
     "relations.warm_up": 2,
     "relations.refresh": 2,
     "contrast.weight": 0.3,
     "contrast.temperature": 0.1,
     "contrast.anchor": "collaborative",
+    "contrast.stop_gradient": "anchor",
     "adversarial.weight": 1.0,
     "adversarial.mask_observed": "false",
     "adversarial.critic_users": 4,
     "adversarial.critic_items": 8,
     "adversarial.critic_hidden": "[16, 8]",
     "adversarial.critic_dropout": "[0.1, 0.1]",
+    "adversarial.critic_weights": "from_vectors",
+    "adversarial.critic_slope": 1.0,
+    "adversarial.critic_batch_norm": "true",
+    "adversarial.critic_output": "sigmoid",
     "adversarial.critic_learning_rate": 0.01,
     "adversarial.gradient_penalty": 1.0,
     "adversarial.gumbel_temperature": 0.1,
     "adversarial.gumbel_scale": 1.0,
+    "adversarial.temperature_on": "noise",
+    "adversarial.real_rows": "observed",
+    "adversarial.forward": "own",
     "adversarial.prediction_scale": 5.0,
+    "reconstruction.weight": 0.5,
     "optimiser.learning_rate": 0.01,
     "optimiser.weight_decay": 1.0,
     "optimiser.embedding_l2": 0.1,
@@ -75,6 +88,9 @@ OTHER_VALUES = [
     ("features.missing", "learned"),
     ("relations.graph", "observed"),
     ("adversarial.critic_items", "all"),
+    ("adversarial.critic_hidden", "catalogue"),
+    ("backbone.attention", "scrambled"),
+    ("contrast.stop_gradient", "relation"),
 ]
 
 
@@ -97,7 +113,7 @@ def before(dataset, tmp_path_factory):
 
 
 def test_every_option_is_covered():
-    assert set(_keys(TrainingConfig)) == set(CHANGES) | OTHERWISE_TESTED
+    assert set(setting_names(TrainingConfig)) == set(CHANGES) | OTHERWISE_TESTED
 
 
 @pytest.mark.parametrize(("option", "value"), [*CHANGES.items(), *OTHER_VALUES])

@@ -1,0 +1,68 @@
+"""The block that the critic works on in one step: some users x some items (METHOD section 4)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mmssl.data.sampling import Batch
+from mmssl.model.features import TwoSided
+from mmssl.objectives.adversarial import generated_rows
+
+
+@dataclass(frozen=True)
+class CriticBlock:
+    """B' users x S items and the step's random draws: n of equation 5 and eps of equation 6."""
+
+    users: Tensor
+    """(B',) int64 user rows."""
+    items: Tensor
+    """(S,) int64 item rows, ascending."""
+    uniform: Tensor
+    """(B', S) draws of U(0, 1)."""
+    epsilon: Tensor
+    """(M B', 1) draws of U(0, 1), modality after modality."""
+
+    def rows(self, side: TwoSided, observed: Tensor, mask_observed: bool) -> Tensor:
+        """Equation 3 of the given vectors on this block: (B', S)."""
+        return generated_rows(side.user[self.users], side.item[self.items], observed, mask_observed)
+
+
+def draw_block(
+    batch: Batch,
+    *,
+    n_items: int,
+    users: int,
+    items: int,
+    modalities: int,
+    generator: torch.Generator,
+    dtype: torch.dtype,
+) -> CriticBlock:
+    """Some of a batch's users, their distinct positives and uniform other items, ascending.
+
+    Args:
+        batch: the step's batch.
+        n_items: I.
+        users: B', at most the batch's.
+        items: S in all; I for the paper's form.
+        modalities: M.
+        generator: CPU generator of all draws.
+        dtype: of the draws of U(0, 1).
+    """
+    device = batch.users.device
+    chosen = torch.randperm(len(batch.users), generator=generator)[:users].to(device)
+    if items == n_items:
+        columns = torch.arange(n_items)
+    else:
+        # A random order of all items with the positives moved to the front, cut to size.
+        priority = torch.rand(n_items, generator=generator)
+        priority[batch.positives[chosen].cpu()] -= 1
+        columns = priority.topk(items, largest=False).indices.sort().values
+    uniform = torch.rand(len(chosen), items, generator=generator)
+    epsilon = torch.rand(len(chosen) * modalities, 1, generator=generator)
+    return CriticBlock(
+        batch.users[chosen],
+        columns.to(device),
+        uniform.to(device, dtype),
+        epsilon.to(device, dtype),
+    )
