@@ -3,9 +3,10 @@
     python benchmarks/method.py run --data data/tiktok --stage tune-lightgcn --workers 2
     python benchmarks/method.py table --stage final
 
-The study is benchmarks/method.yaml. Every finished training appends a row to docs/results/method.csv;
-what has a row there (the same resolved configuration on the same dataset) is not run again, and an
-interrupted training goes on from its last epoch. Only the validation split is read.
+The study is benchmarks/method.yaml. Every finished training appends a row to
+docs/results/method.csv; what has a row there (the same configuration on the same dataset) is not
+run again, and an interrupted training goes on from its last epoch. Only the validation split is
+read.
 """
 
 import argparse
@@ -56,9 +57,12 @@ class Run:
         return TrainingConfig.load(path, [*self.settings, f"seed={self.seed}"])
 
     def key(self, dataset_digest: str) -> str:
-        """What the row is known by: the configuration but for its name, and the dataset."""
-        values = self.resolved().model_dump(mode="json")
-        del values["name"]
+        """What the row is known by: what differs from the defaults, and the dataset.
+
+        A setting added later, whose default is what was done before, leaves old keys as they are.
+        """
+        values = self.resolved().model_dump(mode="json", exclude_defaults=True)
+        values.pop("name", None)
         text = json.dumps(values, sort_keys=True) + dataset_digest
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
