@@ -3,10 +3,10 @@
     python benchmarks/method.py run --data data/tiktok --stage tune-lightgcn --workers 2
     python benchmarks/method.py table --stage final
 
-The study is benchmarks/method.yaml. Every finished training appends a row to
-docs/results/method.csv; what has a row there (the same configuration on the same dataset) is not
-run again, and an interrupted training goes on from its last epoch. Only the validation split is
-read.
+The study is benchmarks/method.yaml: stages of named runs and of seeded random searches. Every
+finished training appends a row to docs/results/method.csv; what has a row there (the same
+configuration on the same dataset) is not run again, and an interrupted training goes on from its
+last epoch. Only the validation split is read.
 """
 
 import argparse
@@ -20,18 +20,20 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import yaml
 from scipy import stats
 
+from mmssl import Dataset, TrainingConfig, train
+
 HERE = Path(__file__).resolve().parent
-ROWS = HERE.parent / "docs" / "results" / "method.csv"
 METRIC = "recall@20"
 COLUMNS = (
     *("stage", "name", "seed", METRIC, "ndcg@20", "best_epoch", "epochs", "seconds"),
@@ -46,15 +48,13 @@ class Run:
     stage: str
     name: str
     config: str
+    """A file, from the root of the project."""
     settings: tuple[str, ...]
     seed: int
 
-    def resolved(self) -> "Any":
+    def resolved(self) -> "TrainingConfig":
         """The whole configuration."""
-        from mmssl import TrainingConfig
-
-        path = HERE.parent / "configs" / self.config
-        return TrainingConfig.load(path, [*self.settings, f"seed={self.seed}"])
+        return TrainingConfig.load(HERE.parent / self.config, [*self.settings, f"seed={self.seed}"])
 
     def key(self, dataset_digest: str) -> str:
         """What the row is known by: what differs from the defaults, and the dataset.
@@ -93,10 +93,6 @@ def trials(search: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def train_one(run: Run, data: Path, work: Path, commit: str, threads: int) -> dict[str, Any]:
     """Train, and the row of it."""
-    import torch
-
-    from mmssl import Dataset, train
-
     torch.set_num_threads(threads)
     dataset = Dataset.open(data)
     key = run.key(dataset.digest)
@@ -123,19 +119,19 @@ def train_one(run: Run, data: Path, work: Path, commit: str, threads: int) -> di
     }
 
 
-def read_rows() -> list[dict[str, str]]:
+def read_rows(path: Path) -> list[dict[str, str]]:
     """All rows there are."""
-    if not ROWS.is_file():
+    if not path.is_file():
         return []
-    with ROWS.open(newline="", encoding="utf-8") as handle:
+    with path.open(newline="", encoding="utf-8") as handle:
         return list(csv.DictReader(handle))
 
 
-def append_row(row: dict[str, Any]) -> None:
+def append_row(path: Path, row: Mapping[str, Any]) -> None:
     """One row more, on disk before the next training begins."""
-    ROWS.parent.mkdir(parents=True, exist_ok=True)
-    fresh = not ROWS.is_file()
-    with ROWS.open("a", newline="", encoding="utf-8") as handle:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = not path.is_file()
+    with path.open("a", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, COLUMNS)
         if fresh:
             writer.writeheader()
@@ -146,24 +142,21 @@ def append_row(row: dict[str, Any]) -> None:
 
 def run_stages(study: dict[str, Any], arguments: argparse.Namespace) -> None:
     """Train what has no row yet."""
-    from mmssl import Dataset
-
     digest = Dataset.open(arguments.data).digest
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True
     ).stdout.strip()
-    done = {row["key"]: row for row in read_rows()}
-    pending = []
-    for stage in arguments.stage:
-        for run in runs_of(study, stage):
-            key = run.key(digest)
-            stages = {(row["stage"], row["name"]) for row in read_rows() if row["key"] == key}
-            if key not in done:
-                pending.append(run)
-                done[key] = {}
-            elif (run.stage, run.name) not in stages and done[key]:
-                # The same training under another name: its figures stand again, with its commit.
-                append_row({**done[key], "stage": run.stage, "name": run.name})
+    rows = read_rows(arguments.rows)
+    done = {row["key"]: row for row in rows}
+    named = {(row["key"], row["stage"], row["name"]) for row in rows}
+    pending: dict[str, Run] = {}
+    for run in itertools.chain.from_iterable(runs_of(study, s) for s in arguments.stage):
+        key = run.key(digest)
+        if key not in done:
+            pending.setdefault(key, run)
+        elif (key, run.stage, run.name) not in named:
+            # The same training under another name: its figures stand again, with its commit.
+            append_row(arguments.rows, {**done[key], "stage": run.stage, "name": run.name})
     print(f"{len(pending)} trainings to do", flush=True)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(arguments.workers, mp_context=context) as pool:
@@ -171,7 +164,7 @@ def run_stages(study: dict[str, Any], arguments: argparse.Namespace) -> None:
             pool.submit(
                 *(train_one, run, arguments.data, arguments.work, commit, arguments.threads)
             ): run
-            for run in pending
+            for run in pending.values()
         }
         for job in as_completed(jobs):
             run = jobs[job]
@@ -180,13 +173,12 @@ def run_stages(study: dict[str, Any], arguments: argparse.Namespace) -> None:
             except Exception as error:  # A diverged trial must not end the study.
                 print(f"{run.stage} {run.name} seed {run.seed}: {error}", file=sys.stderr)
                 continue
-            append_row(row)
+            append_row(arguments.rows, row)
             print(f"{row['stage']} {row['name']} seed {row['seed']}: {row[METRIC]}", flush=True)
 
 
-def table(stage: str, reference: str | None) -> str:
+def table(rows: Sequence[Mapping[str, str]], reference: str | None) -> str:
     """Markdown: mean and deviation over seeds, and the paired difference to the reference."""
-    rows = [row for row in read_rows() if row["stage"] == stage]
     by_name: dict[str, dict[int, float]] = {}
     for row in rows:
         by_name.setdefault(row["name"], {})[int(row["seed"])] = float(row[METRIC])
@@ -223,9 +215,11 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/method"), help="unfinished runs")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1, help="of each worker")
+    parser.add_argument("--study", type=Path, default=HERE / "method.yaml")
+    parser.add_argument("--rows", type=Path, default=HERE.parent / "docs/results/method.csv")
     parser.add_argument("--reference", help="the run that others are compared with")
     arguments = parser.parse_args()
-    study = yaml.safe_load((HERE / "method.yaml").read_text(encoding="utf-8"))
+    study = yaml.safe_load(arguments.study.read_text(encoding="utf-8"))
     unknown = [stage for stage in arguments.stage if stage not in study]
     if unknown:
         parser.error(f"no stage {unknown[0]}; there are: {', '.join(study)}")
@@ -233,7 +227,8 @@ def main() -> None:
         run_stages(study, arguments)
     else:
         for stage in arguments.stage:
-            print(table(stage, arguments.reference), end="\n\n")
+            rows = [row for row in read_rows(arguments.rows) if row["stage"] == stage]
+            print(table(rows, arguments.reference), end="\n\n")
 
 
 if __name__ == "__main__":
