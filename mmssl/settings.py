@@ -33,10 +33,10 @@ def read_yaml(path: Path, derived: tuple[Path, ...] = ()) -> dict[str, Any]:
         InputError: missing, unreadable, no mapping, or a base of itself.
     """
     values = _read_one(path)
-    base = values.pop(BASE, None)
-    if base is None:
+    if BASE not in values:
         return values
-    if not isinstance(base, str):
+    base = values.pop(BASE)
+    if not isinstance(base, str) or not base:
         raise InputError(f"{path}: base names one file, as `base: ../tiktok.yaml`")
     parent = path.parent / base
     seen = (*derived, path.resolve())

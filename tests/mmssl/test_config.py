@@ -1,10 +1,7 @@
-from pathlib import Path
-
 import pytest
 
 from extract.errors import InputError
 from mmssl.config import TrainingConfig
-from mmssl.settings import shipped
 
 
 def test_a_configuration_survives_its_own_yaml(tmp_path):
@@ -56,30 +53,6 @@ def test_a_wrong_setting_is_one_line_that_names_it(setting, message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"- a\n- b\n", "expected `key: value` lines, found list"),
-        (b"seed: [1\n", "not readable as YAML"),
-        (b"\xff\xfe", "not readable as YAML"),
-        (b"[" * 3000, "not readable as YAML"),
-        (b"name: 2020-13-45\n", "not readable as YAML"),
-        (b"seed: !!python/object/apply:os.system ['true']\n", "not readable as YAML"),
-    ],
-)
-def test_a_broken_file_is_one_error_that_names_it(tmp_path, content, message):
-    path = tmp_path / "broken.yaml"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=r"broken\.yaml") as error:
-        TrainingConfig.load(path)
-    assert message in str(error.value)
-
-
-def test_a_missing_file_is_named():
-    with pytest.raises(InputError, match=r"nowhere\.yaml: no such configuration file"):
-        TrainingConfig.load(Path("nowhere.yaml"))
-
-
 def test_one_modality_may_be_named_without_brackets():
     config = TrainingConfig.load(None, ["features.modalities=image"])
     assert config.features.modalities == ("image",)
@@ -91,17 +64,3 @@ def test_an_error_is_blamed_on_what_was_given(tmp_path):
         TrainingConfig.load(None, ["seed=x"])
     with pytest.raises(InputError, match=r"config\.yaml and the settings given: seed"):
         TrainingConfig.load(tmp_path / "config.yaml", ["seed=x"])
-
-
-def test_an_empty_file_is_the_defaults(tmp_path):
-    (tmp_path / "empty.yaml").touch()
-    assert TrainingConfig.load(tmp_path / "empty.yaml") == TrainingConfig()
-
-
-@pytest.mark.parametrize("name", ["tiktok.yaml", "quickstart.yaml"])
-def test_the_shipped_presets_load_with_every_part_on(name):
-    config = TrainingConfig.load(shipped(name))
-    assert config.contrast.weight >= 1e-4
-    assert config.adversarial.weight >= 1e-5
-    assert config.backbone.attention == "paper"
-    assert config.relations.graph != "observed"

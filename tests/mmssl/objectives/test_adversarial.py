@@ -135,3 +135,110 @@ def test_dropout_draws_its_own_mask_for_every_row_and_rests_in_evaluation(critic
     assert first != second
     first, second = noisy.eval()(rows, ITEMS)
     assert first == second
+
+
+# --- other forms of the critic ---------------------------------------------------------------
+
+
+def form(**settings) -> Critic:
+    torch.manual_seed(0)
+    return Critic(6, 4, (5, 3), (0.0, 0.0), **settings).double()
+
+
+def test_weights_made_of_vectors_are_v_times_w_with_v_scaled_to_a_mean_square_of_one():
+    draw = np.random.default_rng(0)
+    critic, rows, vectors = form(vectors_dim=2), draw.normal(size=(3, 4)), draw.normal(size=(4, 2))
+    scaled = vectors / np.sqrt(np.mean(vectors**2))
+    weights = {name: p.detach().numpy() for name, p in critic.named_parameters()}
+    first = rows @ (scaled @ weights["w1"]) + weights["b1"]
+    second = np.where(first > 0, first, 0.2 * first) @ weights["w2"] + weights["b2"]
+    by_hand = np.where(second > 0, second, 0.2 * second) @ weights["w3"] + weights["b3"]
+    given = torch.as_tensor(vectors)
+    ours = critic(torch.as_tensor(rows), ITEMS, given)
+    np.testing.assert_allclose(ours.detach(), by_hand, rtol=1e-9)
+    larger = critic(torch.as_tensor(rows), ITEMS, 1000 * given)
+    np.testing.assert_allclose(larger.detach(), by_hand, rtol=1e-9)
+
+
+def test_no_gradient_reaches_the_vectors_and_the_rows_get_one():
+    critic = form(vectors_dim=2)
+    rows, vectors = (
+        torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((3, 4), (4, 2))
+    )
+    generator_loss(critic, [rows], ITEMS, vectors).backward()
+    assert vectors.grad is None
+    assert rows.grad.abs().sum() > 0
+    assert critic.w1.grad.abs().sum() > 0
+
+
+def test_a_critic_of_vectors_has_one_size_whatever_the_catalogue_and_needs_the_vectors():
+    sizes = {
+        n: sum(p.numel() for p in Critic(n, 4, (5, 3), (0.0, 0.0), vectors_dim=2).parameters())
+        for n in (6, 6000)
+    }
+    assert sizes[6] == sizes[6000] == 2 * 5 + 5 + 5 * 3 + 3 + 3 + 1
+    with pytest.raises(ValueError, match="vectors"):
+        form(vectors_dim=2)(torch.ones(1, 4).double(), ITEMS)
+
+
+def test_first_activations_begin_with_one_scale_in_both_forms():
+    """V is of unit mean square, so that both forms of W1 have entries of one deviation."""
+    torch.manual_seed(0)
+    vectors = 0.01 * torch.randn(200, 64)
+    of_items = Critic(200, 200, (500, 3), (0.0, 0.0)).w1
+    of_vectors = Critic(200, 200, (500, 3), (0.0, 0.0), vectors_dim=64)
+    made = of_vectors._first_weights(torch.arange(200), vectors)
+    np.testing.assert_allclose(made.std().item(), of_items.std().item(), rtol=0.05)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.5, 1.0])
+def test_the_slope_is_that_of_both_activations_and_of_the_initial_scale(slope):
+    critic = form(slope=slope)
+    rows = np.random.default_rng(0).normal(size=(3, 4))
+    weights = {name: p.detach().numpy() for name, p in critic.named_parameters()}
+    first = rows @ weights["w1"][ITEMS] + weights["b1"]
+    second = np.where(first > 0, first, slope * first) @ weights["w2"] + weights["b2"]
+    by_hand = np.where(second > 0, second, slope * second) @ weights["w3"] + weights["b3"]
+    ours = critic(torch.as_tensor(rows), ITEMS).detach()
+    np.testing.assert_allclose(ours, by_hand, rtol=1e-9)
+    wide = Critic(500, 500, (400, 3), (0.0, 0.0), slope=slope)
+    expected = np.sqrt(2 / (1 + slope**2) / 500)
+    np.testing.assert_allclose(wide.w1.std().item(), expected, rtol=0.05)
+
+
+def test_the_published_form_normalises_over_the_batch_and_ends_in_100_sigmoid():
+    """Linear, LeakyReLU, BatchNorm, twice; Linear; 100 sigmoid: by numpy, in training."""
+    critic = form(batch_norm=True, output="sigmoid", slope=1.0).train()
+    rows = np.random.default_rng(0).normal(size=(7, 4))
+    weights = {name: p.detach().numpy() for name, p in critic.named_parameters()}
+
+    def normalised(x):
+        return (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + 1e-5)
+
+    first = normalised(rows @ weights["w1"][ITEMS] + weights["b1"])
+    second = normalised(first @ weights["w2"] + weights["b2"])
+    by_hand = 100 / (1 + np.exp(-(second @ weights["w3"] + weights["b3"])))
+    ours = critic(torch.as_tensor(rows), ITEMS).detach()
+    np.testing.assert_allclose(ours, by_hand, rtol=1e-9)
+
+
+@pytest.mark.parametrize("divided", ["sum", "noise"])
+def test_the_temperature_divides_the_sum_or_the_noise_alone(divided):
+    draw = np.random.default_rng(0)
+    observed = (draw.random((3, 8)) < 0.3).astype(float)
+    predicted, uniform = draw.normal(size=(3, 8)), draw.random((3, 8))
+    gumbel = -np.log(-np.log(uniform + 1e-8) + 1e-8)
+    logits = (observed + 0.2 * gumbel) / 0.3
+    if divided == "noise":
+        logits = observed + 0.2 * gumbel / 0.3
+    relaxed = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    by_hand = relaxed + 0.7 * predicted
+    by_hand /= np.linalg.norm(by_hand, axis=1, keepdims=True)
+    ours = real_rows(
+        *(torch.as_tensor(x) for x in (observed, predicted, uniform)),
+        gumbel_temperature=0.3,
+        gumbel_scale=0.2,
+        prediction_scale=0.7,
+        temperature_on=divided,
+    )
+    np.testing.assert_allclose(ours, by_hand, rtol=1e-9)
