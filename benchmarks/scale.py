@@ -14,10 +14,10 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
-from mmssl.config import TrainingConfig, shipped
+from mmssl.config import TrainingConfig
 from mmssl.data.dataset import Interactions, ModalityFeatures
 from mmssl.evaluation.evaluate import evaluate_scores
-from mmssl.model.relations import neighbours_per_user
+from mmssl.settings import shipped
 from mmssl.training.learner import Learner, make_accelerator
 
 # Weights of ranks 1, 2, ... are rank^-exponent: a few very popular items, active users less so.
@@ -130,10 +130,7 @@ def measure(
     report(f"drawn: {size.users:,} users x {size.items:,} items, {observed.nnz:,} interactions")
     learner = Learner(config, observed, features, make_accelerator("cpu", config.precision))
     model = learner.model
-    relations = config.relations
-    k = min(
-        neighbours_per_user(relations.rate, size.items), relations.max_neighbours or size.items
-    )
+    k = model.neighbours
     loading = _Clock()
     model.load_relations({m: stand_in_relations(size, k, draw) for m in features})
     loaded = loading.seconds()

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import scipy.sparse as sp
@@ -90,6 +90,18 @@ def _to_torch(matrix: sp.csr_array, device: torch.device, dtype: torch.dtype) ->
             device=device,
             check_invariants=False,
         )
+
+
+class Graph(Protocol):
+    """Both directions of a bipartite graph, or of some of one."""
+
+    @property
+    def to_users(self) -> SparseMatrix:
+        """Gathers item vectors at users."""
+
+    @property
+    def to_items(self) -> SparseMatrix:
+        """Gathers user vectors at items."""
 
 
 class BipartiteGraph:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mmssl.data.graphs import SparseMatrix
 from mmssl.data.neighbours import DrawnNeighbours, Renumbering, Rows, TwoSidedNeighbours
+from mmssl.model.views import Graphs
 
 
 @dataclass(frozen=True)
@@ -30,27 +31,23 @@ class Neighbourhood:
     """What one step's users and items are computed from.
 
     Every set of nodes begins with the step's own, in their order: of what is computed for a set,
-    the first ``users`` (``items``) rows are theirs.
+    the first rows are theirs.
     """
 
-    users: int
-    items: int
+    graphs: Graphs
+    """Features from the projections to users and from these users' features to the step's items;
+    relation embeddings from the touched ids to the nodes that need them (those of layer 0, or the
+    step's own); each layer from the nodes of the layer before to its own."""
     projected_items: Tensor
     """(p,) int64: the items whose projections (equation 1) the features are gathered from."""
-    features: SampledGraph
-    """Equation 2: from the projections to users, from these users' features to the step's items."""
     touched_users: Tensor
     """(a,) int64: the users whose id embeddings take part; those of layer 0 come first."""
     touched_items: Tensor
     """(b,) int64, likewise."""
-    start_users: int
-    """Users of layer 0."""
-    start_items: int
-    relations: dict[str, SampledGraph]
-    """Equation 8 for the nodes that need it, from the touched ids: layer 0, where eta is not 0; else
-    the step's own."""
-    layers: list[SampledGraph]
-    """Equation 10, layer 1 first: from the nodes of the layer before to those of the layer."""
+    user_rows: list[Tensor]
+    """For each tensor of users that was given, their rows in what is computed."""
+    item_rows: list[Tensor]
+    """Likewise, of items."""
 
 
 class NeighbourhoodSampler:
@@ -84,21 +81,22 @@ class NeighbourhoodSampler:
 
     def draw(
         self,
-        users: Tensor,
-        items: Tensor,
+        users: Sequence[Tensor],
+        items: Sequence[Tensor],
         relations: Mapping[str, TwoSidedNeighbours],
         relations_at_start: bool,
     ) -> Neighbourhood:
-        """A neighbourhood of distinct users (n,) and distinct items (m,), int64 on any device.
+        """The neighbourhood of some users and items.
 
         Args:
-            users, items: what final vectors and features are needed for.
+            users, items: what final vectors and features are needed for: int64 rows on any device.
             relations: the relation graph of each modality; empty where no relation embedding is
                 needed.
             relations_at_start: whether all nodes of layer 0 need relation embeddings, or the step's
                 own alone.
         """
-        own_users, own_items = users.cpu().numpy(), items.cpu().numpy()
+        own_users, user_rows = self._number_users(*(rows.cpu().numpy() for rows in users))
+        own_items, item_rows = self._number_items(*(rows.cpu().numpy() for rows in items))
         projected, features = self._feature_hops(own_users, own_items)
         start_users, start_items, layers, hop = self._propagation_hops(own_users, own_items)
         joined = start_users if relations_at_start else own_users
@@ -117,15 +115,12 @@ class NeighbourhoodSampler:
         touched_items, item_numbers = self._number_items(
             start_items, *(of_users.neighbours for of_users, _ in drawn.values())
         )
-        return Neighbourhood(
+        graphs = Graphs(
             users=len(own_users),
             items=len(own_items),
-            projected_items=self._tensor(projected),
-            features=features,
-            touched_users=self._tensor(touched_users),
-            touched_items=self._tensor(touched_items),
             start_users=len(start_users),
             start_items=len(start_items),
+            features=features,
             relations={
                 m: SampledGraph(
                     self._matrix(of_users, item_numbers[j], touched_items),
@@ -134,6 +129,14 @@ class NeighbourhoodSampler:
                 for j, (m, (of_users, of_items)) in enumerate(drawn.items(), start=1)
             },
             layers=layers,
+        )
+        return Neighbourhood(
+            graphs,
+            projected_items=self._tensor(projected),
+            touched_users=self._tensor(touched_users),
+            touched_items=self._tensor(touched_items),
+            user_rows=[self._tensor(rows) for rows in user_rows],
+            item_rows=[self._tensor(rows) for rows in item_rows],
         )
 
     def _feature_hops(self, users: Rows, items: Rows) -> tuple[Rows, SampledGraph]:

@@ -14,13 +14,17 @@ from mmssl.model.official import tiled_owners
 
 
 def neighbours_per_user(
-    rate: float, n_items: int, rounding: Literal["nearest", "down"] = "nearest"
+    rate: float,
+    n_items: int,
+    rounding: Literal["nearest", "down"] = "nearest",
+    most: int | None = None,
 ) -> int:
-    """k = max(1, round(rate * items)): never zero, however small the catalogue.
+    """k = max(1, round(rate * items)): never zero, however small the catalogue; at most ``most``.
 
     ``down`` is the published int(rate * items), zero on catalogues below 1 / rate items (fault 4).
     """
-    return int(rate * n_items) if rounding == "down" else max(1, round(rate * n_items))
+    k = int(rate * n_items) if rounding == "down" else max(1, round(rate * n_items))
+    return k if most is None else min(k, most)
 
 
 @torch.no_grad()
