@@ -48,7 +48,9 @@ class Cost:
     edges_per_user: int
     steps: int
     seconds_per_step: float
-    """Median."""
+    """Median, by the wall clock."""
+    cpu_seconds_per_step: float
+    """Median, of all threads together: what other programs on the machine change less."""
     seconds_per_refresh_extrapolated: float
     seconds_per_evaluation_extrapolated: float
     """Of a ranking for every user."""
@@ -93,9 +95,7 @@ def power_law(
     return observed, features
 
 
-def _zipf(
-    n: int, exponent: float, draw: np.random.Generator
-) -> Callable[[int], NDArray[np.int64]]:
+def _zipf(n: int, exponent: float, draw: np.random.Generator) -> Callable[[int], NDArray[np.int64]]:
     """Draws rows 0..n-1 with weights rank^-exponent, ranks dealt out at random."""
     cumulative = np.cumsum(np.arange(1, n + 1, dtype=np.float64) ** -exponent)
     row_of_rank = draw.permutation(n)
@@ -136,11 +136,12 @@ def measure(
     loaded = loading.seconds()
 
     model.train()
-    seconds = []
+    seconds, cpu_seconds = [], []
     for _ in range(steps):
         clock = _Clock()
         learner.step(learner.sampler.draw())
         seconds.append(clock.seconds())
+        cpu_seconds.append(clock.cpu_seconds())
     report(f"{steps} steps: {', '.join(f'{s:.2f}' for s in seconds)} s")
 
     model.eval()
@@ -171,7 +172,16 @@ def measure(
     epoch = len(learner.sampler) * step + refresh + evaluation
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return Cost(
-        size, k, steps, step, refresh, evaluation, len(learner.sampler), epoch, peak / _PER_GIB
+        size=size,
+        edges_per_user=k,
+        steps=steps,
+        seconds_per_step=step,
+        cpu_seconds_per_step=float(np.median(cpu_seconds)),
+        seconds_per_refresh_extrapolated=refresh,
+        seconds_per_evaluation_extrapolated=evaluation,
+        steps_per_epoch=len(learner.sampler),
+        seconds_per_epoch_extrapolated=epoch,
+        peak_gib=peak / _PER_GIB,
     )
 
 
@@ -181,10 +191,13 @@ _PER_GIB = 2**30 if sys.platform == "darwin" else 2**20
 
 class _Clock:
     def __init__(self) -> None:
-        self._started = time.perf_counter()
+        self._started, self._cpu_started = time.perf_counter(), time.process_time()
 
     def seconds(self) -> float:
         return time.perf_counter() - self._started
+
+    def cpu_seconds(self) -> float:
+        return time.process_time() - self._cpu_started
 
 
 def exponent(x: Sequence[float], y: Sequence[float]) -> float:
@@ -235,12 +248,13 @@ def measure_sizes(
     if count > 1:
         interactions = [cost.size.interactions for cost in costs]
         summary["exponents"] = exponents = {
-            "peak_gib": exponent(interactions, [cost.peak_gib for cost in costs]),
-            "seconds_per_step": exponent(interactions, [cost.seconds_per_step for cost in costs]),
+            name: exponent(interactions, [getattr(cost, name) for cost in costs])
+            for name in ("peak_gib", "seconds_per_step", "cpu_seconds_per_step")
         }
         print(
             f"over {count} sizes, in interactions: peak memory ~ n^{exponents['peak_gib']:.2f},"
             f" s/step ~ n^{exponents['seconds_per_step']:.2f}"
+            f" (CPU s/step ~ n^{exponents['cpu_seconds_per_step']:.2f})"
         )
     if json_file:
         json_file.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
@@ -253,7 +267,8 @@ def lines(cost: Cost, share: float) -> list[str]:
         f"{size.users:,} users x {size.items:,} items, {size.interactions:,} interactions,"
         f" {size.modalities} modalities of {size.dim}, relation graphs of {cost.edges_per_user}"
         " edges a user",
-        f"  {cost.seconds_per_step:.3f} s/step (median of {cost.steps})",
+        f"  {cost.seconds_per_step:.3f} s/step, {cost.cpu_seconds_per_step:.3f} CPU s/step (medians"
+        f" of {cost.steps})",
         f"  {cost.seconds_per_refresh_extrapolated:.1f} s/refresh and"
         f" {cost.seconds_per_evaluation_extrapolated:.1f} s/evaluation of all users (extrapolated"
         f" from {share:.1%} of them)",

@@ -9,7 +9,6 @@ from mmssl.data.sampling import Batch, distinct
 from mmssl.model.features import TwoSided
 from mmssl.objectives.adversarial import generated_rows
 
-
 # Up to here a random order of all items is as quick as drawing without it.
 _ORDERED = 2**15
 
@@ -58,7 +57,7 @@ def draw_block(
     if items == n_items:
         columns = torch.arange(n_items)
     elif n_items > _ORDERED:
-        own = batch.positives[chosen].cpu().unique()
+        own = torch.unique(batch.positives[chosen].cpu())
         own = own[distinct(len(own), min(len(own), items), generator)]
         others = distinct(n_items, items - len(own), generator, without=own)
         columns = torch.cat([own, others]).sort().values

@@ -85,9 +85,7 @@ class TwoSided:
     item: Tensor
 
 
-def gather_features(
-    projections: Mapping[str, Tensor], graph: Graph
-) -> dict[str, TwoSided]:
+def gather_features(projections: Mapping[str, Tensor], graph: Graph) -> dict[str, TwoSided]:
     """F_u^m = A_ui P^m and F_i^m = A_iu F_u^m for every modality (METHOD equation 2)."""
     gathered = {}
     for modality, projected in projections.items():

@@ -308,9 +308,8 @@ class MMSSL(nn.Module):
         parts = {
             "bpr": bpr(users, positives, negatives),
             "embedding_l2": config.optimiser.embedding_l2 * batch_l2(users, positives, negatives),
-            "feature_l2": config.optimiser.feature_l2 * feature_l2(
-                views.features, self.graph.edges.shape
-            ),
+            "feature_l2": config.optimiser.feature_l2
+            * feature_l2(views.features, self.graph.edges.shape),
         }
         if config.contrast.weight > 0:
             parts["contrast"] = config.contrast.weight * self._contrast(batch, views)
@@ -336,15 +335,19 @@ class MMSSL(nn.Module):
     def _forward_step(self, batch: Batch) -> _Step:
         """A forward pass for a batch and a fresh block."""
         block = self._draw_block(batch) if self.critic is not None else None
-        observed = block and self.observed.block(block.users, block.items, self._dtype)
+        observed = (
+            self.observed.block(block.users, block.items, self._dtype)
+            if block is not None
+            else None
+        )
         if self._sampler is None:
             return _Step(self(), batch, block, observed)
         backbone = self.config.backbone
         from_relations = backbone.relation_rate > 0
         needed = self._relation_neighbours if from_relations or self.config.contrast.weight else {}
         drawn = self._sampler.draw(
-            [batch.users, *([block.users] if block else [])],
-            [batch.positives, batch.negatives, *([block.items] if block else [])],
+            [batch.users, *([block.users] if block is not None else [])],
+            [batch.positives, batch.negatives, *([block.items] if block is not None else [])],
             needed,
             relations_at_start=from_relations,
         )

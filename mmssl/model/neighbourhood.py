@@ -1,9 +1,9 @@
 """The part of the graphs that a step needs: what its users and items gather from, drawn at random.
 
-The estimate is that of neighbour sampling (Hamilton et al., GraphSAGE, NeurIPS 2017): of every node
-that is needed, some neighbours stand for all. Each product with a graph (METHOD equations 2, 8 and
-10) has draws of its own and is unbiased given its operand; what is not linear (softmax, unit length)
-is taken of the estimates.
+The estimate is that of neighbour sampling (Hamilton et al., GraphSAGE, NeurIPS 2017): of every
+node that is needed, some neighbours stand for all. Each product with a graph (METHOD equations 2, 8
+and 10) has draws of its own and is unbiased given its operand; what is not linear (softmax, unit
+length) is taken of the estimates.
 """
 
 from collections.abc import Mapping, Sequence
@@ -68,8 +68,8 @@ class NeighbourhoodSampler:
         Args:
             observed: the graph of equations 2 and 10.
             order, layers: of equation 10.
-            fan_outs: neighbours a node at the first hop away from the step's nodes, the second, ...;
-                the last holds for all hops beyond.
+            fan_outs: neighbours a node at the first hop away from the step's nodes, the second,
+                ...; the last holds for all hops beyond.
             generator: on the CPU.
             device, dtype: of the sparse matrices.
         """

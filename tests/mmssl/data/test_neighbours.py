@@ -1,6 +1,6 @@
 import tracemalloc
 from collections import Counter
-from itertools import combinations
+from itertools import chain, combinations
 
 import numpy as np
 import pytest
@@ -103,5 +103,5 @@ def test_renumbering_keeps_the_order_of_first_occurrence(parts):
     renumber = Renumbering(10)
     for _ in range(2):  # what an earlier call left behind does not matter
         distinct, numbers = renumber(*(np.array(part, dtype=np.int64) for part in parts))
-        assert distinct.tolist() == list(dict.fromkeys(sum(parts, [])))
+        assert distinct.tolist() == list(dict.fromkeys(chain(*parts)))
         assert [distinct[n].tolist() for n in numbers] == parts

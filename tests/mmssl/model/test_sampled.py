@@ -149,7 +149,9 @@ def test_only_the_rows_that_take_part_have_a_gradient():
             "adversarial.weight=0",
         ],
     )
-    features = {"image": ModalityFeatures(np.eye(10, dtype=np.float32), np.ones(10, bool), None, "")}
+    features = {
+        "image": ModalityFeatures(np.eye(10, dtype=np.float32), np.ones(10, bool), None, "")
+    }
     model = MMSSL(config, halves, features, torch.Generator().manual_seed(0))
     parts = model.losses(Batch(torch.tensor([0, 1]), torch.tensor([0, 1]), torch.tensor([2, 3])))
     sum(parts.values()).backward()
