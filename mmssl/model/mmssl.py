@@ -345,9 +345,10 @@ class MMSSL(nn.Module):
         backbone = self.config.backbone
         from_relations = backbone.relation_rate > 0
         needed = self._relation_neighbours if from_relations or self.config.contrast.weight else {}
+        blocks = [block] if block is not None else []
         drawn = self._sampler.draw(
-            [batch.users, *([block.users] if block is not None else [])],
-            [batch.positives, batch.negatives, *([block.items] if block is not None else [])],
+            [batch.users, *(b.users for b in blocks)],
+            [batch.positives, batch.negatives, *(b.items for b in blocks)],
             needed,
             relations_at_start=from_relations,
         )
