@@ -1,6 +1,6 @@
 """What a training run is: YAML, then ``key.sub=value`` arguments, then validation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -69,6 +69,14 @@ class BackboneConfig(_Section):
     layer before."""
     final_softmax: bool = False
     """Softmax over the dimensions at the last layer, as the published code does."""
+    propagation: Literal["full", "sampled"] = "full"
+    """``full``: every step propagates all users and items. ``sampled``: a step draws neighbourhoods
+    of its users and items, so that its cost depends on the batch and not on the graph. What is
+    gathered is then an estimate; l_f is taken over the step's nodes, for all; and moments and decay
+    of the id tables touch the rows that take part. Graph refresh and evaluation stay whole."""
+    fan_outs: Annotated[tuple[Count, ...], Field(min_length=1)] = (10, 5)
+    """Under ``sampled``, neighbours drawn of each node at the first hop away from the step's users
+    and items, the second, ...; the last one holds for all hops beyond."""
     relation_rate: Weight = 0.36
     """eta of equation 10: weight of the normalised relation embedding beside the id embedding."""
     feature_rate: Weight = 0.55
@@ -80,6 +88,15 @@ class BackboneConfig(_Section):
             raise ValueError(
                 f"embedding_dim {self.embedding_dim} must be a multiple of heads {self.heads}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _hops_exist(self) -> "BackboneConfig":
+        # Equation 2 has two hops; equation 10 one or two a layer; equation 8 one behind them.
+        a_layer = 2 if self.propagation_order == "alternating" else 1
+        hops = max(2, a_layer * self.layers + 1)
+        if len(self.fan_outs) > hops:
+            raise ValueError(f"fan_outs has {len(self.fan_outs)} entries for at most {hops} hops")
         return self
 
 
@@ -98,6 +115,8 @@ class RelationConfig(_Section):
     """``epochs``: all users' lists, by ``warm_up`` and ``refresh``. ``steps``: an epoch's first
     step collects its batch's lists, the second makes the graph of them alone, and every later one
     makes it of nothing (fault 3); ``warm_up`` and ``refresh`` then mean nothing."""
+    max_neighbours: Count | None = None
+    """An upper bound of k, so that the graphs of large catalogues stay small; null: none."""
     warm_up: Annotated[int, Field(ge=0)] = 3
     """Epochs with the observed graph before the first rebuild."""
     refresh: Count = 1
@@ -205,6 +224,37 @@ class TrainingConfig(_Section):
         if metric not in known:
             raise ValueError(f"no metric '{metric}'; there are: {', '.join(known)}")
         return metric
+
+    @model_validator(mode="after")
+    def _can_be_sampled(self) -> "TrainingConfig":
+        if self.backbone.propagation == "sampled":
+            for key, value, instead in self._not_sampled():
+                raise ValueError(
+                    f"backbone.propagation=sampled does not go with {key}={value};"
+                    f" set {key}={instead}"
+                )
+        return self
+
+    def _not_sampled(self) -> Iterable[tuple[str, Any, str]]:
+        """Key, value, and what to set in its place.
+
+        The critic's and the schedule's would make a step's cost depend on the catalogue; scrambled
+        attention mixes the rows of all users; gradient scaling knows one optimiser a backward pass.
+        """
+        adversarial = self.adversarial
+        if adversarial.weight > 0:
+            if adversarial.critic_items == "all":
+                yield "adversarial.critic_items", "all", "1024"
+            if adversarial.critic_weights == "per_item":
+                yield "adversarial.critic_weights", "per_item", "from_vectors"
+            if adversarial.critic_hidden == "catalogue":
+                yield "adversarial.critic_hidden", "catalogue", "[128, 64]"
+        if self.relations.schedule == "steps":
+            yield "relations.schedule", "steps", "epochs"
+        if self.backbone.attention == "scrambled":
+            yield "backbone.attention", "scrambled", "paper"
+        if self.precision == "fp16":
+            yield "precision", "fp16", "bf16"
 
     @classmethod
     def load(cls, path: Path | None = None, overrides: Sequence[str] = ()) -> "TrainingConfig":

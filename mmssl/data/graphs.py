@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import scipy.sparse as sp
@@ -92,6 +92,18 @@ def _to_torch(matrix: sp.csr_array, device: torch.device, dtype: torch.dtype) ->
         )
 
 
+class Graph(Protocol):
+    """Both directions of a bipartite graph, or of some of one."""
+
+    @property
+    def to_users(self) -> SparseMatrix:
+        """Gathers item vectors at users."""
+
+    @property
+    def to_items(self) -> SparseMatrix:
+        """Gathers user vectors at items."""
+
+
 class BipartiteGraph:
     """Users and items joined by edges of weight one, normalised in both directions.
 
@@ -156,16 +168,18 @@ class Adjacency:
         return matches
 
     def block(self, users: Tensor, items: Tensor, dtype: torch.dtype) -> Tensor:
-        """R[users, items] as a dense (len(users), len(items)) matrix of zeros and ones."""
-        column = torch.full((self.shape[1],), -1, dtype=torch.int64, device=items.device)
-        column[items] = torch.arange(len(items), device=items.device)
+        """R[users, items] as a dense (len(users), len(items)) matrix of zeros and ones.
+
+        ``items`` ascend. Cost: what the users have observed, whatever the catalogue's size.
+        """
         degrees = self.degrees[users]
         rows = torch.repeat_interleave(torch.arange(len(users), device=users.device), degrees)
         first = torch.repeat_interleave(degrees.cumsum(0) - degrees, degrees)
         offset = torch.arange(len(rows), device=users.device) - first
-        columns = column[self.items[torch.repeat_interleave(self.starts[users], degrees) + offset]]
+        owned = self.items[torch.repeat_interleave(self.starts[users], degrees) + offset]
+        columns = torch.searchsorted(items, owned).clamp(max=len(items) - 1)
         dense = torch.zeros(len(users), len(items), dtype=dtype, device=users.device)
-        inside = columns >= 0
+        inside = items[columns] == owned
         dense[rows[inside], columns[inside]] = 1
         return dense
 

@@ -12,6 +12,9 @@ from mmssl.data.graphs import Adjacency
 # Rounds of drawing again where a drawn negative was observed.
 _DRAWS = 50
 
+# Up to here a permutation of everything is as quick as drawing without it.
+_PERMUTED = 2**15
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -72,8 +75,7 @@ class BatchSampler:
 
     def draw(self) -> Batch:
         """The next batch."""
-        order = torch.randperm(len(self.users), generator=self._generator)[: self.batch_size]
-        users = self.users[order]
+        users = self.users[distinct(len(self.users), self.batch_size, self._generator)]
         fraction = torch.rand(len(users), generator=self._generator, dtype=torch.float64)
         degrees = self._observed.degrees[users]
         # float64 below 1 times a degree below 2^52 stays below the degree.
@@ -107,3 +109,41 @@ class BatchSampler:
         # Before the j-th observed item (from 0) lie observed[j] - j unobserved ones.
         gaps = observed - torch.arange(len(observed))
         return rank + int(torch.searchsorted(gaps, rank, right=True))
+
+
+def distinct(
+    n: int, count: int, generator: torch.Generator, without: Tensor | None = None
+) -> Tensor:
+    """``count`` distinct numbers of 0..n-1 in random order; every ordered choice is as likely.
+
+    Of independent uniform draws the first occurrences are kept, so that the cost follows ``count``
+    however large ``n`` is; a permutation is cut to size where ``n`` is small or most of it is
+    wanted.
+
+    Args:
+        n: how many numbers there are.
+        count: how many are wanted.
+        generator: on the CPU.
+        without: (m,) int64 distinct numbers that are not to be drawn; ``count`` is at most n - m.
+
+    Returns:
+        (count,) int64.
+    """
+    left_out = torch.empty(0, dtype=torch.int64) if without is None else without
+    wanted = count + len(left_out)
+    if n <= max(_PERMUTED, 2 * wanted):
+        order = torch.randperm(n, generator=generator)
+        if len(left_out):
+            order = order[~torch.isin(order, left_out)]
+        return order[:count]
+    # What is left out stands in front, so that no draw of it is a first occurrence.
+    drawn = left_out
+    while len(drawn) < wanted:
+        more = torch.randint(n, (2 * (wanted - len(drawn)),), generator=generator)
+        together = torch.cat([drawn, more])
+        values, places = torch.unique(together, return_inverse=True)
+        first = torch.full_like(values, len(together)).scatter_reduce(
+            0, places, torch.arange(len(together)), "amin"
+        )
+        drawn = together[first.sort().values]
+    return drawn[len(left_out) : wanted]

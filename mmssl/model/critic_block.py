@@ -5,9 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mmssl.data.sampling import Batch
+from mmssl.data.sampling import Batch, distinct
 from mmssl.model.features import TwoSided
 from mmssl.objectives.adversarial import generated_rows
+
+# Up to here a random order of all items is as quick as drawing without it.
+_ORDERED = 2**15
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,11 @@ def draw_block(
     chosen = torch.randperm(len(batch.users), generator=generator)[:users].to(device)
     if items == n_items:
         columns = torch.arange(n_items)
+    elif n_items > _ORDERED:
+        own = torch.unique(batch.positives[chosen].cpu())
+        own = own[distinct(len(own), min(len(own), items), generator)]
+        others = distinct(n_items, items - len(own), generator, without=own)
+        columns = torch.cat([own, others]).sort().values
     else:
         # A random order of all items with the positives moved to the front, cut to size.
         priority = torch.rand(n_items, generator=generator)

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from mmssl.data.graphs import BipartiteGraph
+from mmssl.data.graphs import Graph
 from mmssl.vectors import unit_rows
 
 Missing = Literal["zero", "mean", "learned"]
@@ -65,12 +65,14 @@ class Projection(nn.Module):
         self.absent = nn.Parameter(torch.randn(dim) / dim**0.5) if missing == "learned" else None
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self) -> Tensor:
-        """The projected features of all items: (I, d)."""
-        projected: Tensor = self.linear(self.vectors)
+    def forward(self, items: Tensor | None = None) -> Tensor:
+        """The projected features of all items, (I, d), or of item rows ``items`` (n,): (n, d)."""
+        vectors = self.vectors if items is None else self.vectors[items]
+        projected: Tensor = self.linear(vectors)
         if self._missing != "mean":
+            present = self.present if items is None else self.present[items]
             instead = self.absent if self.absent is not None else projected.new_zeros(())
-            projected = torch.where(self.present[:, None], projected, instead)
+            projected = torch.where(present[:, None], projected, instead)
         dropped: Tensor = self.dropout(projected)
         return dropped
 
@@ -83,9 +85,7 @@ class TwoSided:
     item: Tensor
 
 
-def gather_features(
-    projections: Mapping[str, Tensor], graph: BipartiteGraph
-) -> dict[str, TwoSided]:
+def gather_features(projections: Mapping[str, Tensor], graph: Graph) -> dict[str, TwoSided]:
     """F_u^m = A_ui P^m and F_i^m = A_iu F_u^m for every modality (METHOD equation 2)."""
     gathered = {}
     for modality, projected in projections.items():
@@ -94,8 +94,21 @@ def gather_features(
     return gathered
 
 
-def feature_l2(features: Mapping[str, TwoSided]) -> Tensor:
-    """Half the squared norms of all features, summed over modalities, divided by the items."""
-    n_items = next(iter(features.values())).item.shape[0]
-    squares = [side.square().sum() for f in features.values() for side in (f.user, f.item)]
+def feature_l2(
+    features: Mapping[str, TwoSided], population: tuple[int, int] | None = None
+) -> Tensor:
+    """Half the squared norms of all features, summed over modalities, divided by the items.
+
+    Args:
+        features: of all users and items; or of some of them.
+        population: users U and items I where ``features`` are of some. Their sums then stand for
+            everybody's, times U (I) over the users (items) that are there.
+    """
+    one = next(iter(features.values()))
+    n_users, n_items = population or (len(one.user), len(one.item))
+    squares = [
+        side.square().sum() * (n / len(side))
+        for f in features.values()
+        for side, n in ((f.user, n_users), (f.item, n_items))
+    ]
     return 0.5 * torch.stack(squares).sum() / n_items

@@ -1,25 +1,31 @@
 """MMSSL (Wei et al., WWW 2023) composed of its parts; docs and tests name equations of METHOD."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import embedding
 
 from mmssl.config import TrainingConfig
 from mmssl.data.dataset import ModalityFeatures
 from mmssl.data.graphs import Adjacency, BipartiteGraph
+from mmssl.data.neighbours import TwoSidedNeighbours
 from mmssl.data.sampling import Batch
 from mmssl.evaluation.ranking import inner_product, top_k_of_block
 from mmssl.model.attention import CrossModalAttention
 from mmssl.model.critic_block import CriticBlock, draw_block
 from mmssl.model.features import Projection, TwoSided, feature_l2, gather_features, scale
+from mmssl.model.limits import refuse_what_is_too_large
+from mmssl.model.neighbourhood import NeighbourhoodSampler
 from mmssl.model.official import StepwiseRelations
 from mmssl.model.propagation import propagate
 from mmssl.model.relations import joined, learned_relations, neighbours_per_user, union
+from mmssl.model.views import Graphs, Views, first_rows
 from mmssl.objectives.adversarial import (
     Critic,
     critic_losses,
@@ -34,17 +40,19 @@ from mmssl.vectors import unit_rows
 
 
 @dataclass(frozen=True)
-class Views:
-    """Everything one forward pass computes, for all users (U, d) and items (I, d)."""
+class _Step:
+    """The forward pass of a step: views, and where in them the step's users and items are.
 
-    features: dict[str, TwoSided]
-    """F of equation 2, a modality."""
-    relations: dict[str, TwoSided]
-    """H of equation 8, a modality."""
-    collaborative: TwoSided
-    """c of equation 10."""
-    final: TwoSided
-    """h of equation 11."""
+    Under ``propagation: full`` these places are the rows of the dataset.
+    """
+
+    views: Views
+    batch: Batch
+    """Places in the views."""
+    block: CriticBlock | None
+    """Places in the views; None without a critic."""
+    observed: Tensor | None
+    """R on the block."""
 
 
 class MMSSL(nn.Module):
@@ -73,6 +81,9 @@ class MMSSL(nn.Module):
             generator: CPU generator of the critic's draws.
             device: where parameters and graphs live.
             dtype: of the parameters; float32, or float64 for comparisons.
+
+        Raises:
+            InputError: what the configuration keeps of all items in a step is too large.
         """
         super().__init__()
         if not features:
@@ -83,6 +94,7 @@ class MMSSL(nn.Module):
         self._generator = generator
         self._device, self._dtype = device, dtype
         n_users, n_items = observed.shape
+        refuse_what_is_too_large(config, n_items, len(features))
         backbone = config.backbone
 
         self.user_id = nn.Parameter(torch.empty(n_users, backbone.embedding_dim))
@@ -117,7 +129,10 @@ class MMSSL(nn.Module):
         """The learned graphs as built last; empty until the warm-up has ended."""
         self.relation_graphs = dict.fromkeys(self.modalities, self.graph)
         self.neighbours = neighbours_per_user(
-            config.relations.rate, n_items, config.relations.rounding
+            config.relations.rate,
+            n_items,
+            config.relations.rounding,
+            config.relations.max_neighbours,
         )
         """k of equation 7."""
         self.stepwise = (
@@ -126,7 +141,20 @@ class MMSSL(nn.Module):
             else None
         )
         """The published graph refresh, where the configuration asks for it."""
-        self._pending: tuple[Batch, Views, CriticBlock] | None = None
+        self._sampler: NeighbourhoodSampler | None = None
+        if backbone.propagation == "sampled":
+            drawn_from = TwoSidedNeighbours(self.graph.edges, backbone.normalisation)
+            self._sampler = NeighbourhoodSampler(
+                drawn_from,
+                backbone.propagation_order,
+                backbone.layers,
+                backbone.fan_outs,
+                generator,
+                device,
+                dtype,
+            )
+            self._relation_neighbours = dict.fromkeys(self.modalities, drawn_from)
+        self._pending: tuple[Batch, _Step] | None = None
         self._scoring: tuple[Tensor, Tensor] | None = None
 
     def _build_critic(self, n_items: int) -> Critic:
@@ -151,19 +179,53 @@ class MMSSL(nn.Module):
 
     def forward(self) -> Views:
         """Equations 1, 2 and 8 to 11 for all users and items."""
+        n_users, n_items = self.graph.edges.shape
+        whole = Graphs(
+            users=n_users,
+            items=n_items,
+            start_users=n_users,
+            start_items=n_items,
+            features=self.graph,
+            relations=self.relation_graphs,
+            layers=[self.graph] * self.config.backbone.layers,
+        )
+        return self._views(whole, self._project(), TwoSided(self.user_id, self.item_id))
+
+    def _views(self, graphs: Graphs, projected: Mapping[str, Tensor], ids: TwoSided) -> Views:
+        """Equations 2 and 8 to 11 along some graphs, from projections and ids as they need them."""
         backbone = self.config.backbone
-        features = gather_features(self._project(), self.graph)
+
+        def own(sides: Mapping[str, TwoSided]) -> dict[str, TwoSided]:
+            return {
+                m: TwoSided(
+                    first_rows(side.user, graphs.users), first_rows(side.item, graphs.items)
+                )
+                for m, side in sides.items()
+            }
+
+        features = own(gather_features(projected, graphs.features))
         relations = {
-            m: TwoSided(graph.to_users @ self.item_id, graph.to_items @ self.user_id)
-            for m, graph in self.relation_graphs.items()
+            m: TwoSided(graph.to_users @ ids.item, graph.to_items @ ids.user)
+            for m, graph in graphs.relations.items()
         }
         start = TwoSided(
-            self._fuse(self.user_id, [side.user for side in relations.values()]),
-            self._fuse(self.item_id, [side.item for side in relations.values()]),
+            self._fuse(
+                first_rows(ids.user, graphs.start_users),
+                [side.user for side in relations.values()],
+            ),
+            self._fuse(
+                first_rows(ids.item, graphs.start_items),
+                [side.item for side in relations.values()],
+            ),
         )
         collaborative = propagate(
-            start, self.graph, backbone.layers, backbone.propagation_order, backbone.final_softmax
+            start,
+            graphs.layers,
+            backbone.propagation_order,
+            backbone.final_softmax,
+            (graphs.users, graphs.items),
         )
+        relations = own(relations)
         rate = backbone.feature_rate
         final = TwoSided(
             collaborative.user + rate * sum_of_units([f.user for f in features.values()]),
@@ -171,8 +233,8 @@ class MMSSL(nn.Module):
         )
         return Views(features, relations, collaborative, final)
 
-    def _project(self) -> dict[str, Tensor]:
-        return {m: p() for m, p in zip(self.modalities, self.projections, strict=True)}
+    def _project(self, items: Tensor | None = None) -> dict[str, Tensor]:
+        return {m: p(items) for m, p in zip(self.modalities, self.projections, strict=True)}
 
     def _fuse(self, ids: Tensor, relations: list[Tensor]) -> Tensor:
         """e^(0) = E + eta Z/|Z| (equation 10's start)."""
@@ -190,15 +252,16 @@ class MMSSL(nn.Module):
         """The parts of L_D on a fresh block; the forward pass is kept for ``losses(batch)``."""
         assert self.critic is not None
         adversarial = self.config.adversarial
-        block = self._draw_block(batch)
         if adversarial.forward == "shared":
-            views = self()
-            self._pending = (batch, views, block)
+            step = self._forward_step(batch)
+            self._pending = (batch, step)
         else:
             with torch.no_grad():
-                views = self()
+                step = self._forward_step(batch)
+        views, block, observed = step.views, step.block, step.observed
+        assert block is not None
+        assert observed is not None
         with torch.no_grad():
-            observed = self._observed_block(block)
             real = self._real_rows(block, observed, views.final)
             fake = self._generated(block, observed, views)
         return critic_losses(
@@ -233,25 +296,28 @@ class MMSSL(nn.Module):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted parts of L (equation 13) by name; their sum is what the model minimises."""
         config = self.config
-        block: CriticBlock | None = None
         if self._pending is not None and self._pending[0] is batch:
-            _, views, block = self._pending
+            step = self._pending[1]
         else:
-            views = self()
+            step = self._forward_step(batch)
         self._pending = None
+        given, views, batch = batch, step.views, step.batch
         users = views.final.user[batch.users]
         positives = views.final.item[batch.positives]
         negatives = views.final.item[batch.negatives]
         parts = {
             "bpr": bpr(users, positives, negatives),
             "embedding_l2": config.optimiser.embedding_l2 * batch_l2(users, positives, negatives),
-            "feature_l2": config.optimiser.feature_l2 * feature_l2(views.features),
+            "feature_l2": config.optimiser.feature_l2
+            * feature_l2(views.features, self.graph.edges.shape),
         }
         if config.contrast.weight > 0:
             parts["contrast"] = config.contrast.weight * self._contrast(batch, views)
         if self.critic is not None:
-            block = block or self._draw_block(batch)
-            fake = self._generated(block, self._observed_block(block), views)
+            block, observed = step.block, step.observed
+            assert block is not None
+            assert observed is not None
+            fake = self._generated(block, observed, views)
             parts["generator"] = config.adversarial.weight * generator_loss(
                 self.critic, fake, block.items, views.final.item[block.items]
             )
@@ -263,8 +329,41 @@ class MMSSL(nn.Module):
                 [side.item[batch.negatives] for side in features],
             )
         if self.stepwise is not None:
-            self._refresh_stepwise(batch, views)
+            self._refresh_stepwise(given, views)
         return parts
+
+    def _forward_step(self, batch: Batch) -> _Step:
+        """A forward pass for a batch and a fresh block."""
+        block = self._draw_block(batch) if self.critic is not None else None
+        observed = (
+            self.observed.block(block.users, block.items, self._dtype)
+            if block is not None
+            else None
+        )
+        if self._sampler is None:
+            return _Step(self(), batch, block, observed)
+        backbone = self.config.backbone
+        from_relations = backbone.relation_rate > 0
+        needed = self._relation_neighbours if from_relations or self.config.contrast.weight else {}
+        blocks = [block] if block is not None else []
+        drawn = self._sampler.draw(
+            [batch.users, *(b.users for b in blocks)],
+            [batch.positives, batch.negatives, *(b.items for b in blocks)],
+            needed,
+            relations_at_start=from_relations,
+        )
+        # Sparse gradients: of the tables' rows, only those touched have one.
+        ids = TwoSided(
+            embedding(drawn.touched_users, self.user_id, sparse=True),
+            embedding(drawn.touched_items, self.item_id, sparse=True),
+        )
+        views = self._views(drawn.graphs, self._project(drawn.projected_items), ids)
+        return _Step(
+            views,
+            Batch(drawn.user_rows[0], *drawn.item_rows[:2]),
+            block and replace(block, users=drawn.user_rows[1], items=drawn.item_rows[2]),
+            observed,
+        )
 
     def _contrast(self, batch: Batch, views: Views) -> Tensor:
         """Equation 12, summed over modalities."""
@@ -280,9 +379,6 @@ class MMSSL(nn.Module):
                 relation = relation.detach()
             parts.append(info_nce(relation, anchors, contrast.temperature))
         return torch.stack(parts).sum()
-
-    def _observed_block(self, block: CriticBlock) -> Tensor:
-        return self.observed.block(block.users, block.items, self._dtype)
 
     def _draw_block(self, batch: Batch) -> CriticBlock:
         return draw_block(
@@ -303,16 +399,26 @@ class MMSSL(nn.Module):
         config = self.config.relations
         if config.graph == "observed" or config.schedule == "steps":
             return
+        self.load_relations(self.learn_relations())
+
+    @torch.no_grad()
+    def learn_relations(self, users: NDArray[np.int64] | None = None) -> dict[str, sp.csr_array]:
+        """The graphs of equation 7 from the present features, a (U, I) matrix a modality.
+
+        Args:
+            users: (n,) rows of users with history, distinct; all who have any, when left out.
+        """
         was_training = self.training
         self.eval()
         features = gather_features(self._project(), self.graph)
-        self.load_relations(
-            {
-                m: learned_relations(side, self.graph.edges, self.neighbours, config.pairing)
-                for m, side in features.items()
-            }
-        )
+        learned = {
+            m: learned_relations(
+                side, self.graph.edges, self.neighbours, self.config.relations.pairing, users
+            )
+            for m, side in features.items()
+        }
         self.train(was_training)
+        return learned
 
     @torch.no_grad()
     def _refresh_stepwise(self, batch: Batch, views: Views) -> None:
@@ -351,6 +457,16 @@ class MMSSL(nn.Module):
             else self.graph
             for m in self.modalities
         }
+        if self._sampler is not None:
+            normalisation = self.config.backbone.normalisation
+            # Modalities without a learned graph share the observed one.
+            neighbours = {
+                id(graph): TwoSidedNeighbours(graph.edges, normalisation)
+                for graph in self.relation_graphs.values()
+            }
+            self._relation_neighbours = {
+                m: neighbours[id(graph)] for m, graph in self.relation_graphs.items()
+            }
         self._scoring = None
 
     # --- scoring -----------------------------------------------------------------------------

@@ -1,34 +1,45 @@
 """Propagation of the id embeddings along the interaction graph (METHOD equation 10)."""
 
+from collections.abc import Sequence
 from typing import Literal
 
-from mmssl.data.graphs import BipartiteGraph
+from mmssl.data.graphs import Graph
 from mmssl.model.features import TwoSided
+from mmssl.model.views import first_rows
 
 
 def propagate(
     start: TwoSided,
-    graph: BipartiteGraph,
-    layers: int,
+    graphs: Sequence[Graph],
     order: Literal["alternating", "simultaneous"],
     final_softmax: bool = False,
+    rows: tuple[int, int] | None = None,
 ) -> TwoSided:
-    """c: the mean over layers 0..L of the embeddings that the graph carries from side to side.
+    """c: the mean over layers 0..L of the embeddings that the graphs carry from side to side.
 
     ``alternating`` is the paper's order, u_l = A_ui i_(l-1) then i_l = A_iu u_l, in which the user
     embeddings never reach an item; ``simultaneous`` takes both sides from layer l - 1 (LightGCN).
     With ``final_softmax`` the last layer's two sides pass a softmax over the dimensions.
+
+    Args:
+        start: layer 0.
+        graphs: the graph of each layer, layer 1 first: the same one L times, or samples of it.
+        order, final_softmax: see above.
+        rows: the first users and items of every layer, which the mean is wanted for; all of layer
+            0, when left out.
     """
     user, item = start.user, start.item
-    user_sum, item_sum = user, item
-    for layer in range(1, layers + 1):
+    n_users, n_items = rows or (len(user), len(item))
+    user_sum, item_sum = first_rows(user, n_users), first_rows(item, n_items)
+    for layer, graph in enumerate(graphs, start=1):
         next_user = graph.to_users @ item
-        squash = final_softmax and layer == layers
+        squash = final_softmax and layer == len(graphs)
         if squash:
             next_user = next_user.softmax(dim=1)
         item = graph.to_items @ (next_user if order == "alternating" else user)
         if squash:
             item = item.softmax(dim=1)
         user = next_user
-        user_sum, item_sum = user_sum + user, item_sum + item
-    return TwoSided(user_sum / (layers + 1), item_sum / (layers + 1))
+        user_sum = user_sum + first_rows(user, n_users)
+        item_sum = item_sum + first_rows(item, n_items)
+    return TwoSided(user_sum / (len(graphs) + 1), item_sum / (len(graphs) + 1))

@@ -14,13 +14,17 @@ from mmssl.model.official import tiled_owners
 
 
 def neighbours_per_user(
-    rate: float, n_items: int, rounding: Literal["nearest", "down"] = "nearest"
+    rate: float,
+    n_items: int,
+    rounding: Literal["nearest", "down"] = "nearest",
+    most: int | None = None,
 ) -> int:
-    """k = max(1, round(rate * items)): never zero, however small the catalogue.
+    """k = max(1, round(rate * items)): never zero, however small the catalogue; at most ``most``.
 
     ``down`` is the published int(rate * items), zero on catalogues below 1 / rate items (fault 4).
     """
-    return int(rate * n_items) if rounding == "down" else max(1, round(rate * n_items))
+    k = int(rate * n_items) if rounding == "down" else max(1, round(rate * n_items))
+    return k if most is None else min(k, most)
 
 
 @torch.no_grad()
@@ -29,6 +33,7 @@ def learned_relations(
     observed: sp.csr_array,
     k: int,
     pairing: Literal["own", "tiled"] = "own",
+    users: NDArray[np.int64] | None = None,
 ) -> sp.csr_array:
     """Joins every user with history to the k unobserved items with the highest F_u . F_i.
 
@@ -39,13 +44,15 @@ def learned_relations(
         observed: (U, I) training interactions; they are taken out before the top-k.
         k: see ``neighbours_per_user``; with 0 the graph is empty.
         pairing: ``own``, or ``tiled``: each item with the user of fault 5.
+        users: (n,) rows of users with history, distinct, to join none but these.
 
     Returns:
         (U, I) CSR matrix of ones.
     """
-    users = np.flatnonzero(np.diff(observed.indptr))
     if not k:
         return sp.csr_array(observed.shape, dtype=np.float32)
+    if users is None:
+        users = np.flatnonzero(np.diff(observed.indptr))
     items, _ = top_k(inner_product(features.user, features.item), users, observed, k)
     return joined(users, items, observed.shape, pairing)
 

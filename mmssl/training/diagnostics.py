@@ -30,5 +30,10 @@ def parameter_gradient_norms(module: nn.Module) -> dict[str, float]:
 
 def total_norm(gradients: Iterable[Tensor | None]) -> float:
     """The L2 norm of all entries of all gradients together."""
-    norms = [torch.linalg.vector_norm(g.float()) for g in gradients if g is not None]
+    norms = [torch.linalg.vector_norm(_entries(g).float()) for g in gradients if g is not None]
     return float(torch.linalg.vector_norm(torch.stack(norms))) if norms else 0.0
+
+
+def _entries(gradient: Tensor) -> Tensor:
+    """Those that are not zero, of a sparse gradient; each once."""
+    return gradient.coalesce().values() if gradient.is_sparse else gradient

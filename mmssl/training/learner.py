@@ -20,6 +20,7 @@ from mmssl.data.sampling import Batch, BatchSampler
 from mmssl.model.mmssl import MMSSL
 from mmssl.training.checkpoint import flatten_optimiser, restore_optimiser
 from mmssl.training.diagnostics import parameter_gradient_norms, part_gradient_norms
+from mmssl.training.lazy import LazyAdamW
 
 # What to lower when a part of the objective is no longer a finite number, though the weights are.
 _WHAT_TO_LOWER = {
@@ -71,12 +72,21 @@ class Learner:
         critic = self.model.critic
         of_critic = set(critic.parameters()) if critic else set()
         self._parameters = [p for p in self.model.parameters() if p not in of_critic]
+        rate, decay = config.optimiser.learning_rate, config.optimiser.weight_decay
+        # A step of sampled propagation touches few rows of the id tables, and pays for no others.
+        sampled = config.backbone.propagation == "sampled"
+        tables = {self.model.user_id, self.model.item_id} if sampled else set()
         self._optimiser = accelerator.prepare(
             torch.optim.AdamW(
-                self._parameters,
-                lr=config.optimiser.learning_rate,
-                weight_decay=config.optimiser.weight_decay,
+                [p for p in self._parameters if p not in tables], lr=rate, weight_decay=decay
             )
+        )
+        self._table_optimiser = (
+            accelerator.prepare(
+                LazyAdamW([self.model.user_id, self.model.item_id], lr=rate, weight_decay=decay)
+            )
+            if sampled
+            else None
         )
         self._critic_optimiser = critic and accelerator.prepare(
             torch.optim.Adam(
@@ -114,7 +124,7 @@ class Learner:
             parts = self.model.losses(batch)
         if norms is not None:
             norms["parts"] = part_gradient_norms(parts, self._parameters)
-        values |= self._descend(parts, self._optimiser)
+        values |= self._descend(parts, self._optimiser, self._table_optimiser)
         if critic is not None:
             critic.requires_grad_(True)
         if norms is not None:
@@ -124,9 +134,11 @@ class Learner:
                 if not name.startswith("critic.")
             }
         self._optimiser.zero_grad()
+        if self._table_optimiser is not None:
+            self._table_optimiser.zero_grad()
         return values
 
-    def _descend(self, parts: Mapping[str, Tensor], optimiser: Any) -> dict[str, float]:
+    def _descend(self, parts: Mapping[str, Tensor], *optimisers: Any) -> dict[str, float]:
         values = {name: float(part.detach()) for name, part in parts.items()}
         broken = [name for name, value in values.items() if not math.isfinite(value)]
         if broken:
@@ -135,7 +147,9 @@ class Learner:
                 [_WHAT_TO_LOWER[name] for name in broken],
             )
         self.accelerator.backward(torch.stack(list(parts.values())).sum())
-        optimiser.step()
+        for optimiser in optimisers:
+            if optimiser is not None:
+                optimiser.step()
         return values
 
     def diverged(self, what: str, otherwise: Iterable[str]) -> NoReturn:
@@ -210,6 +224,8 @@ class Learner:
     def _optimisers(self) -> Iterator[tuple[str, Any]]:
         # What accelerate wraps around an optimiser keeps nothing of its own.
         yield "optimiser", self._optimiser.optimizer
+        if self._table_optimiser is not None:
+            yield "table_optimiser", self._table_optimiser.optimizer
         if self._critic_optimiser is not None:
             yield "critic_optimiser", self._critic_optimiser.optimizer
 

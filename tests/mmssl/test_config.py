@@ -39,6 +39,8 @@ def test_arguments_win_over_the_file(tmp_path):
         ("backbone.attention=none", "'paper', 'identity' or 'scrambled'"),
         ("selection_metric=recall@21", "no metric 'recall@21'; there are: recall@10, "),
         ("features.modalities=[]", "name at least one modality"),
+        ("backbone.fan_outs=[]", "backbone.fan_outs: "),
+        ("backbone.fan_outs=[9, 8, 7, 6, 5, 4]", "6 entries for at most 5 hops"),
         ("features.modalities=[image, image]", "named twice"),
         ("optimiser=3", "this is a section"),
         ("precision=half", "'full', 'bf16' or 'fp16'"),
@@ -64,3 +66,28 @@ def test_an_error_is_blamed_on_what_was_given(tmp_path):
         TrainingConfig.load(None, ["seed=x"])
     with pytest.raises(InputError, match=r"config\.yaml and the settings given: seed"):
         TrainingConfig.load(tmp_path / "config.yaml", ["seed=x"])
+
+
+@pytest.mark.parametrize(
+    ("setting", "instead"),
+    [
+        ("adversarial.critic_weights=per_item", "adversarial.critic_weights=from_vectors"),
+        ("adversarial.critic_items=all", "adversarial.critic_items=1024"),
+        ("adversarial.critic_hidden=catalogue", "adversarial.critic_hidden=[128, 64]"),
+        ("relations.schedule=steps", "relations.schedule=epochs"),
+        ("backbone.attention=scrambled", "backbone.attention=paper"),
+        ("precision=fp16", "precision=bf16"),
+    ],
+)
+def test_what_sampled_propagation_does_not_go_with_is_refused_with_what_to_set(setting, instead):
+    sampled = ["backbone.propagation=sampled", "adversarial.critic_weights=from_vectors"]
+    TrainingConfig.load(None, [*sampled, instead])
+    with pytest.raises(InputError) as error:
+        TrainingConfig.load(None, [*sampled, setting])
+    assert f"does not go with {setting}; set {instead}" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_without_a_critic_its_form_does_not_matter():
+    config = TrainingConfig.load(None, ["backbone.propagation=sampled", "adversarial.weight=0"])
+    assert config.adversarial.critic_weights == "per_item"

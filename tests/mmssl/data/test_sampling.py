@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from extract.errors import InputError
-from mmssl.data.sampling import BatchSampler
+from mmssl.data.sampling import BatchSampler, distinct
 
 
 def sampler(observed: np.ndarray, batch_users: int = 4, seed: int = 0) -> BatchSampler:
@@ -69,3 +69,39 @@ def test_a_user_who_has_seen_nearly_everything_gets_what_is_left(observed_items)
     batches = sampler(observed)
     assert {int(batches.draw().negatives[0]) for _ in range(40)} == left
     assert {batches._unobserved(0) for _ in range(40)} == left
+
+
+@pytest.mark.parametrize("n", [6, 100_000])  # a permutation; first occurrences
+def test_distinct_numbers_are_uniform_and_leave_out_what_they_should(n):
+    generator = torch.Generator().manual_seed(0)
+    without = torch.tensor([1, n - 1])
+    drawn = torch.stack([distinct(n, 2, generator, without) for _ in range(3000)])
+    assert (drawn[:, 0] != drawn[:, 1]).all()
+    assert not torch.isin(drawn, without).any()
+    # Each position by itself, in thirds of the range: of six numbers 0 | 2, 3 | 4 are left. Five
+    # standard deviations of 1000 expected are 129, of 1500 expected 137.
+    for position in range(2):
+        counts = torch.bincount(drawn[:, position] * 3 // n, minlength=3)
+        expected = torch.tensor([750, 1500, 750] if n == 6 else [1000] * 3)
+        assert (abs(counts - expected) < 140).all(), counts
+
+
+@pytest.mark.parametrize("count", [1, 1024, 9000])
+def test_as_many_distinct_numbers_come_as_are_wanted(count):
+    generator = torch.Generator().manual_seed(0)
+    without = torch.arange(0, 20_000, 2)
+    drawn = distinct(40_000, count, generator, without)
+    assert len(drawn) == len(drawn.unique()) == count
+    assert not torch.isin(drawn, without).any()
+    assert 0 <= drawn.min() <= drawn.max() < 40_000
+
+
+def test_a_batch_of_many_users_is_drawn_without_a_permutation_of_all(monkeypatch):
+    observed = sp.csr_array(
+        (np.ones(100_000, np.int8), (np.arange(100_000), np.arange(100_000) % 7)), (100_000, 9)
+    )
+    batches = BatchSampler(observed, 64, torch.Generator().manual_seed(0))
+    monkeypatch.setattr(torch, "randperm", lambda *_, **__: pytest.fail("all users permuted"))
+    batch = batches.draw()
+    assert len(batch.users.unique()) == 64
+    assert torch.equal(batch.positives, batch.users % 7)

@@ -29,7 +29,7 @@ def test_simultaneous_is_the_power_series_of_the_joint_adjacency(start):
     normalised = roots @ adjacency @ roots
     joint = np.concatenate([start.user, start.item])
     layers = [np.linalg.matrix_power(normalised, n) @ joint for n in range(4)]
-    ours = propagate(start, symmetric(), 3, "simultaneous")
+    ours = propagate(start, [symmetric()] * 3, "simultaneous")
     np.testing.assert_allclose(
         np.concatenate([ours.user, ours.item]), np.mean(layers, axis=0), atol=1e-9
     )
@@ -38,21 +38,21 @@ def test_simultaneous_is_the_power_series_of_the_joint_adjacency(start):
 def test_alternating_never_carries_user_embeddings_to_items(start):
     other_users = TwoSided(start.user + 1, start.item)
     graph = symmetric()
-    ours = propagate(start, graph, 2, "alternating")
-    moved = propagate(other_users, graph, 2, "alternating")
+    ours = propagate(start, [graph] * 2, "alternating")
+    moved = propagate(other_users, [graph] * 2, "alternating")
     torch.testing.assert_close(ours.item, moved.item)
-    reached = propagate(other_users, graph, 2, "simultaneous").item
-    assert not torch.allclose(propagate(start, graph, 2, "simultaneous").item, reached)
+    reached = propagate(other_users, [graph] * 2, "simultaneous").item
+    assert not torch.allclose(propagate(start, [graph] * 2, "simultaneous").item, reached)
 
 
 def test_no_layers_gives_the_start(start):
-    ours = propagate(start, symmetric(), 0, "alternating")
+    ours = propagate(start, [], "alternating")
     torch.testing.assert_close(ours.user, start.user)
 
 
 def test_the_final_softmax_squashes_the_last_layer_only(start):
     graph = symmetric()
-    ours = propagate(start, graph, 1, "alternating", final_softmax=True)
+    ours = propagate(start, [graph], "alternating", final_softmax=True)
     user = (graph.to_users @ start.item).softmax(dim=1)
     item = (graph.to_items @ user).softmax(dim=1)
     torch.testing.assert_close(ours.user, (start.user + user) / 2)

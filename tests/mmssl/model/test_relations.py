@@ -49,3 +49,13 @@ def test_union_keeps_every_edge_once():
     learned = sp.csr_array(np.array([[1.0, 0, 1]]))
     observed = sp.csr_array(np.array([[1.0, 1, 0]]))
     assert union(learned, observed).toarray().tolist() == [[1, 1, 1]]
+
+
+def test_some_users_get_the_edges_that_they_have_among_all():
+    draw = torch.Generator().manual_seed(0)
+    sides = TwoSided(torch.randn(9, 3, generator=draw), torch.randn(20, 3, generator=draw))
+    observed = sp.csr_array(np.eye(9, 20))
+    everybody = learned_relations(sides, observed, 4).toarray()
+    some = learned_relations(sides, observed, 4, users=np.array([2, 7])).toarray()
+    np.testing.assert_array_equal(some[[2, 7]], everybody[[2, 7]])
+    assert some.sum() == 2 * 4

@@ -1,6 +1,7 @@
 """Every option of a training run acts: each is changed alone, and the trained vectors differ."""
 
 import json
+from functools import cache
 
 import pytest
 import torch
@@ -38,6 +39,8 @@ CHANGES = {
     "backbone.normalisation": "symmetric",
     "backbone.propagation_order": "simultaneous",
     "backbone.final_softmax": "true",
+    "backbone.propagation": "sampled",
+    "backbone.fan_outs": "[1]",
     "backbone.relation_rate": 0.1,
     "backbone.feature_rate": 0.1,
     "relations.graph": "union",
@@ -45,6 +48,7 @@ CHANGES = {
     "relations.rounding": "down",
     "relations.pairing": "tiled",
     "relations.schedule": "steps",
+    "relations.max_neighbours": 1,
     "relations.warm_up": 2,
     "relations.refresh": 2,
     "contrast.weight": 0.3,
@@ -82,6 +86,15 @@ CHANGES = {
 OTHERWISE_TESTED = {"name", "selection_metric", "optimiser.epochs", "optimiser.patience"}
 
 
+# What an option needs to be possible, or to mean anything; the same in the run it is compared with.
+NEEDS = {
+    "backbone.propagation": {"adversarial.critic_weights": "from_vectors"},
+    "backbone.fan_outs": {
+        "backbone.propagation": "sampled",
+        "adversarial.critic_weights": "from_vectors",
+    },
+}
+
 # Values whose path no single change above takes.
 OTHER_VALUES = [
     ("features.scaling", "standardise"),
@@ -107,9 +120,15 @@ def last_parameters(out):
 
 @pytest.fixture(scope="module")
 def before(dataset, tmp_path_factory):
-    out = tmp_path_factory.mktemp("base") / "run"
-    run(dataset, out, {})
-    return last_parameters(out)
+    """The parameters of the run that an option's is compared with; each run is made once."""
+
+    @cache
+    def parameters(needs):
+        out = tmp_path_factory.mktemp("base") / "run"
+        run(dataset, out, dict(needs))
+        return last_parameters(out)
+
+    return lambda option: parameters(tuple(NEEDS.get(option, {}).items()))
 
 
 def test_every_option_is_covered():
@@ -118,13 +137,13 @@ def test_every_option_is_covered():
 
 @pytest.mark.parametrize(("option", "value"), [*CHANGES.items(), *OTHER_VALUES])
 def test_the_option_acts(option, value, dataset, tmp_path, before):
-    run(dataset, tmp_path / "run", {option: value})
-    now = last_parameters(tmp_path / "run")
+    run(dataset, tmp_path / "run", {**NEEDS.get(option, {}), option: value})
+    now, then = last_parameters(tmp_path / "run"), before(option)
     # The critic's own weights would show a change that never reaches the recommendations.
-    shared = [name for name in now if name in before and not name.startswith("model/critic.")]
+    shared = [name for name in now if name in then and not name.startswith("model/critic.")]
     assert "model/user_id" in shared
     same = all(
-        now[name].shape == before[name].shape and torch.equal(now[name], before[name])
+        now[name].shape == then[name].shape and torch.equal(now[name], then[name])
         for name in shared
     )
     assert not same, f"{option}={value} changed nothing"

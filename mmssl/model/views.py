@@ -1,0 +1,53 @@
+"""What a forward pass computes, and the graphs that it gathers along."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from mmssl.data.graphs import Graph
+from mmssl.model.features import TwoSided
+
+
+@dataclass(frozen=True)
+class Views:
+    """Everything one forward pass computes: for all users (U, d) and items (I, d), or for a step's.
+
+    Under ``propagation: sampled`` it is computed for the users and items of a step alone, in the
+    order of their neighbourhood, and what is gathered is an estimate.
+    """
+
+    features: dict[str, TwoSided]
+    """F of equation 2, a modality."""
+    relations: dict[str, TwoSided]
+    """H of equation 8, a modality."""
+    collaborative: TwoSided
+    """c of equation 10."""
+    final: TwoSided
+    """h of equation 11."""
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """The graphs of a forward pass.
+
+    Views have ``users`` and ``items`` rows. Where the pass needs more nodes than these on its way,
+    as layer 0 of equation 10 has ``start_users`` and ``start_items``, these come first.
+    """
+
+    users: int
+    items: int
+    start_users: int
+    start_items: int
+    features: Graph
+    """Equation 2."""
+    relations: Mapping[str, Graph]
+    """Equation 8, a modality."""
+    layers: Sequence[Graph]
+    """Equation 10, layer 1 first."""
+
+
+def first_rows(vectors: Tensor, n: int) -> Tensor:
+    """The first n rows, (n, d); the tensor itself where it has no more."""
+    # A slice of everything would cost a copy on the way back.
+    return vectors if len(vectors) == n else vectors[:n]
