@@ -1,46 +1,26 @@
 """Training: epochs of steps, validation after each, the best epoch kept."""
 
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from extract.errors import InputError
-from extract.files import write_json
 from mmssl.baselines.popularity import Popularity
 from mmssl.config import TrainingConfig
 from mmssl.data.dataset import Dataset, ModalityFeatures
 from mmssl.evaluation.evaluate import Evaluation, evaluate_scores
-from mmssl.training.checkpoint import load_checkpoint, save_checkpoint
+from mmssl.training.checkpoint import load_checkpoint, return_to_checkpoint, save_checkpoint
 from mmssl.training.early_stopping import EarlyStopping
 from mmssl.training.export import export_model
 from mmssl.training.learner import CRITIC_PARTS, Learner, TrainingDivergedError, make_accelerator
+from mmssl.training.progress import Progress
+from mmssl.training.result import TrainingResult, write_metrics
 from mmssl.training.run_folder import RunFolder
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What a finished run came to; the same values stand in its metrics.json."""
-
-    path: Path
-    best_epoch: int
-    metrics: dict[str, float]
-    """Validation metrics of the best epoch."""
-    popularity: dict[str, float]
-    """Validation metrics of popularity."""
-
-    def lines(self) -> list[str]:
-        """The result in a few lines, for people."""
-        figures = [
-            f"{name}: {value:.4f} (popularity {self.popularity[name]:.4f})"
-            for name, value in self.metrics.items()
-            if name in ("recall@20", "ndcg@20")
-        ]
-        return [f"run: {self.path}", f"best epoch: {self.best_epoch}", "validation:", *figures]
+from mmssl.training.signals import StopSignals
 
 
 def train(
@@ -50,12 +30,20 @@ def train(
     *,
     device: str = "auto",
     overwrite: bool = False,
+    save_minutes: float = 10.0,
     report: Callable[[str], None] | None = None,
 ) -> TrainingResult:
     """Train, choose the epoch on validation, and write the run folder.
 
     An unfinished run of the same configuration and dataset at ``out`` goes on from its last
-    checkpoint. The test split is never read.
+    checkpoint, on a CPU to the same bits as if it had never stopped. The test split is never read.
+
+    In the main thread SIGINT (Ctrl-C, a notebook's stop button) and SIGTERM let the step in
+    progress end and a checkpoint be saved, and then raise ``TrainingInterrupted``, a
+    ``KeyboardInterrupt``; while an epoch is evaluated or its graphs are rebuilt, that is at the
+    epoch's end. A second signal does not wait, and neither does one before the first step or while
+    the finished model is written: then the last checkpoint is what training goes on from. A
+    checkpoint being written is always completed.
 
     Args:
         config: the whole run.
@@ -63,36 +51,44 @@ def train(
         out: the run folder.
         device: ``auto``, ``cpu``, ``cuda:N`` or ``mps``.
         overwrite: start anew where ``out`` holds a run.
+        save_minutes: a checkpoint is saved at each epoch's end, and within an epoch once the last
+            one is older than this.
         report: called with one line of progress an epoch.
 
     Raises:
         InputError: a dataset or folder that can't be used; TrainingDivergedError with what to
             lower when the objective is no longer finite.
+        TrainingInterrupted: a signal came.
     """
-    dataset = data if isinstance(data, Dataset) else Dataset.open(data)
-    if not len(dataset.val):
-        raise InputError(
-            f"{dataset.path}: no validation interactions, so no epoch can be chosen;"
-            " prepare the dataset with a validation split"
-        )
-    features = _select(dataset, config.features.modalities)
-    accelerator = make_accelerator(device, config.precision)
-    folder = RunFolder(Path(out))
-    found = folder.check(config, dataset.digest, overwrite)
-    learner = Learner(config, dataset.matrix("train"), features, accelerator)
-    run = _Run(config, dataset, folder, learner, report or (lambda _: None))
-    if found == "resume":
-        run.resume()
-    else:
-        # Everything that can be refused has been: from here on an older run may be deleted.
-        folder.begin(config, dataset.digest)
-        run.start()
-    try:
-        while not run.stopping.should_stop and run.epoch < config.optimiser.epochs:
-            run.train_epoch()
-    except TrainingDivergedError as error:
-        raise TrainingDivergedError(f"{out}: epoch {run.epoch}: {error}") from None
-    return run.finish()
+    if not save_minutes > 0:
+        raise InputError(f"save_minutes {save_minutes}: the time between checkpoints is above 0")
+    with StopSignals() as signals:
+        dataset = data if isinstance(data, Dataset) else Dataset.open(data)
+        if not len(dataset.val):
+            raise InputError(
+                f"{dataset.path}: no validation interactions, so no epoch can be chosen;"
+                " prepare the dataset with a validation split"
+            )
+        features = _select(dataset, config.features.modalities)
+        accelerator = make_accelerator(device, config.precision)
+        folder = RunFolder(Path(out))
+        found = folder.check(config, dataset.digest, overwrite)
+        learner = Learner(config, dataset.matrix("train"), features, accelerator)
+        run = _Run(config, dataset, folder, learner, signals, save_minutes, report)
+        if found == "resume":
+            run.resume()
+        else:
+            # Everything that can be refused has been: from here on an older run may be deleted.
+            folder.begin(config, dataset.digest)
+            run.start()
+        try:
+            with signals.deferred():
+                while not run.ended():
+                    run.train_epoch()
+        except TrainingDivergedError as error:
+            epoch = run.progress.epoch + 1
+            raise TrainingDivergedError(f"{out}: epoch {epoch}: {error}") from None
+        return run.finish()
 
 
 class _Run:
@@ -104,15 +100,19 @@ class _Run:
         dataset: Dataset,
         folder: RunFolder,
         learner: Learner,
-        report: Callable[[str], None],
+        signals: StopSignals,
+        save_minutes: float,
+        report: Callable[[str], None] | None,
     ) -> None:
         self.config, self.dataset, self.folder = config, dataset, folder
-        self.learner, self.report = learner, report
+        self.learner, self.signals = learner, signals
+        self.report = report or (lambda _: None)
         self.model = learner.model
         self.seen = dataset.matrix("train")
         self.stopping = EarlyStopping(config.optimiser.patience)
-        self.epoch = 0
-        self.seconds = 0.0
+        self.progress = Progress()
+        self.save_seconds = 60 * save_minutes
+        self.saved_at = time.monotonic()
 
     def start(self) -> None:
         """The first log line: what is trained, on what."""
@@ -135,66 +135,86 @@ class _Run:
             threads=torch.get_num_threads(),
         )
 
+    def resume(self) -> None:
+        """Go on from the last checkpoint."""
+        tensors, facts = return_to_checkpoint(self.folder.last)
+        self.progress = Progress(**facts["progress"])
+        self.stopping = EarlyStopping(**facts["early_stopping"])
+        if self.stopping.best_epoch:
+            # A kill after the best epoch was saved and before its end was: the epoch is done again.
+            return_to_checkpoint(self.folder.best, epoch=self.stopping.best_epoch)
+        self.learner.restore(tensors, facts)
+        self.folder.cut_log(facts["log_size"])
+        self._tell_saved()
+        self.report(f"going on after {self.progress}")
+
+    def ended(self) -> bool:
+        """Whether patience or the epochs have run out."""
+        return self.stopping.should_stop or self.progress.epoch >= self.config.optimiser.epochs
+
     def train_epoch(self) -> None:
         """Steps, graph refresh, evaluation, log line, checkpoint."""
-        self.epoch += 1
-        started = time.perf_counter()
-        if self.epoch == 1 and self.config.relations.warm_up == 0:
-            self.model.refresh_relations()
-        losses = self._steps()
+        progress, epoch = self.progress, self.progress.epoch + 1
+        self._steps(epoch)
+        losses = progress.means()
         stepped = time.perf_counter()
-        if self._refresh_is_due():
+        if self._refresh_is_due(epoch):
             self.model.refresh_relations()
         refreshed = time.perf_counter()
         evaluation = self._evaluate()
         value = evaluation.metrics[self.config.selection_metric]
-        improved = self.stopping.update(self.epoch, value)
+        improved = self.stopping.update(epoch, value)
         ended = time.perf_counter()
-        self.seconds += ended - started
+        seconds = progress.step_seconds + ended - stepped
         self.folder.log(
             "epoch",
-            epoch=self.epoch,
+            epoch=epoch,
             losses=losses,
             validation=evaluation.metrics,
             best_epoch=self.stopping.best_epoch,
             relation_edges={m: g.nnz for m, g in self.model.relation_edges.items()},
             seconds={
-                "steps": round(stepped - started, 3),
+                "steps": round(progress.step_seconds, 3),
                 "refresh": round(refreshed - stepped, 3),
                 "evaluation": round(ended - refreshed, 3),
             },
         )
-        if improved:
-            best = self.learner.model_tensors()
-            save_checkpoint(self.folder.best, best, {"epoch": self.epoch})
-        self._save()
+        progress.end_epoch(seconds)
+        self._save(improved)
         objective = sum(value for part, value in losses.items() if part not in CRITIC_PARTS)
         self.report(
-            f"epoch {self.epoch}: loss {objective:.4f},"
+            f"epoch {epoch}: loss {objective:.4f},"
             f" {self.config.selection_metric} {value:.4f}"
             f" (best {self.stopping.best_value:.4f} at {self.stopping.best_epoch}),"
-            f" {ended - started:.1f} s"
+            f" {seconds:.1f} s"
         )
+        self.signals.check()
 
-    def _steps(self) -> dict[str, float]:
-        """An epoch's steps; the mean of every part of the objective."""
-        self.model.begin_epoch()
+    def _steps(self, epoch: int) -> None:
+        """What is left of an epoch's steps."""
+        progress, sampler = self.progress, self.learner.sampler
+        if epoch == 1 and not progress.step and self.config.relations.warm_up == 0:
+            self.model.refresh_relations()
+        if not progress.step:
+            self.model.begin_epoch()
         self.model.train()
-        sampler = self.learner.sampler
-        sums: dict[str, float] = {}
-        for step in range(len(sampler)):
+        while progress.step < len(sampler):
+            started = time.perf_counter()
             # The first step that sees the learned graph shows whether every part moves the model.
             norms: dict[str, Any] | None = None
-            if step == 0 and self.epoch == self.config.relations.warm_up + 1:
+            if not progress.step and epoch == self.config.relations.warm_up + 1:
                 norms = {}
-            for name, value in self.learner.step(sampler.draw(), norms).items():
-                sums[name] = sums.get(name, 0.0) + value
+            parts = self.learner.step(sampler.draw(), norms)
+            progress.end_step(parts, time.perf_counter() - started)
             if norms is not None:
-                self.folder.log("gradient_norms", epoch=self.epoch, **norms)
-        return {name: value / len(sampler) for name, value in sums.items()}
+                self.folder.log("gradient_norms", epoch=epoch, **norms)
+            overdue = time.monotonic() - self.saved_at >= self.save_seconds
+            if overdue or self.signals.received:
+                self._save()
+                self.signals.check()
 
-    def _refresh_is_due(self) -> bool:
-        after = self.epoch - self.config.relations.warm_up
+    def _refresh_is_due(self, epoch: int) -> bool:
+        after = epoch - self.config.relations.warm_up
         return after >= 0 and after % self.config.relations.refresh == 0
 
     def _evaluate(self) -> Evaluation:
@@ -205,34 +225,37 @@ class _Run:
         except FloatingPointError as error:
             self.learner.diverged(str(error), ["optimiser.learning_rate"])
 
-    def _save(self) -> None:
-        tensors, facts = self.learner.state()
-        own = {
-            "epoch": self.epoch,
-            "seconds": self.seconds,
-            "early_stopping": asdict(self.stopping),
-            "log_size": self.folder.log_size(),
-        }
-        save_checkpoint(self.folder.last, tensors, own | facts)
+    def _save(self, improved: bool = False) -> None:
+        """Save all that going on needs, and before it, at the best epoch's end, the best model."""
+        with self.signals.held():
+            if improved:
+                best = self.learner.model_tensors()
+                save_checkpoint(self.folder.best, best, {"epoch": self.progress.epoch})
+            tensors, facts = self.learner.state()
+            own = {
+                "progress": asdict(self.progress),
+                "early_stopping": asdict(self.stopping),
+                "log_size": self.folder.log_size(),
+            }
+            save_checkpoint(self.folder.last, tensors, own | facts)
+            self._tell_saved()
 
-    def resume(self) -> None:
-        """Go on from the last checkpoint."""
-        tensors, facts = load_checkpoint(self.folder.last)
-        self.learner.restore(tensors, facts)
-        self.epoch, self.seconds = facts["epoch"], facts["seconds"]
-        self.stopping = EarlyStopping(**facts["early_stopping"])
-        self.folder.cut_log(facts["log_size"])
-        self.report(f"going on after epoch {self.epoch}")
+    def _tell_saved(self) -> None:
+        self.saved_at = time.monotonic()
+        self.signals.saved = (
+            f"all is saved up to {self.progress}; to go on, give the same command with --out"
+            f" {self.folder.path} and without --overwrite"
+        )
 
     def finish(self) -> TrainingResult:
         """The best epoch's model, its metrics beside popularity's, and the run's cost."""
-        tensors, facts = load_checkpoint(self.folder.best)
+        best_epoch = self.stopping.best_epoch
+        tensors, _ = load_checkpoint(self.folder.best, epoch=best_epoch)
         self.learner.load_model(tensors)
         evaluation = self._evaluate()
         popularity = evaluate_scores(
             Popularity(self.seen).score, self.dataset.val, exclude=self.seen
         )
-        best_epoch = facts["epoch"]
         export_model(
             self.model,
             self.dataset,
@@ -241,23 +264,16 @@ class _Run:
             validation=evaluation,
             popularity=popularity,
         )
-        write_json(
-            self.folder.metrics,
-            {
-                "data": str(self.dataset.path.resolve()),
-                "dataset_digest": self.dataset.digest,
-                "split": "val",
-                "seed": self.config.seed,
-                "best_epoch": best_epoch,
-                "epochs": self.epoch,
-                "metrics": evaluation.metrics,
-                "popularity": popularity.metrics,
-                "users": len(evaluation.users),
-                "seconds": round(self.seconds, 1),
-                "seconds_per_epoch": round(self.seconds / max(self.epoch, 1), 3),
-                "peak_memory_mib": _peak_memory_mib(),
-            },
-        )
+        with self.signals.held():
+            write_metrics(
+                self.folder.metrics,
+                self.dataset,
+                seed=self.config.seed,
+                best_epoch=best_epoch,
+                progress=self.progress,
+                evaluation=evaluation,
+                popularity=popularity,
+            )
         return TrainingResult(self.folder.path, best_epoch, evaluation.metrics, popularity.metrics)
 
 
@@ -271,14 +287,3 @@ def _select(dataset: Dataset, wanted: tuple[str, ...] | None) -> dict[str, Modal
                 f" (it has: {', '.join(dataset.features)})"
             )
     return {m: dataset.features[m] for m in wanted or dataset.features}
-
-
-def _peak_memory_mib() -> float | None:
-    """Peak resident memory of this process; None where the system does not tell."""
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    # Linux counts KiB, macOS bytes.
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)
