@@ -320,6 +320,14 @@ def train(
     save_minutes: Annotated[
         float, typer.Option(help="Within an epoch, save once the last checkpoint is older.")
     ] = 10.0,
+    profile: Annotated[
+        bool,
+        typer.Option(
+            "--profile",
+            help="Tell at the end, and in profile.json, where the time went: drawing batches,"
+            " forward, critic, losses, backward, optimiser, graph refresh, evaluation, checkpoint.",
+        ),
+    ] = False,
 ) -> None:
     """Train MMSSL; the epoch is chosen on validation. An unfinished run in --out goes on.
 
@@ -350,6 +358,7 @@ def train(
             device=device,
             overwrite=overwrite,
             save_minutes=save_minutes,
+            profile=profile,
             report=lambda line: print(line, file=sys.stderr, flush=True),
         )
     except TrainingInterrupted as stop:

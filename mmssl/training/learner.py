@@ -20,6 +20,8 @@ from mmssl.data.sampling import Batch, BatchSampler
 from mmssl.model.mmssl import MMSSL
 from mmssl.training.checkpoint import flatten_optimiser, restore_optimiser
 from mmssl.training.diagnostics import parameter_gradient_norms, part_gradient_norms
+from mmssl.training.profile import Profile
+from mmssl.training.schedule import make_schedule
 
 # What to lower when a part of the objective is no longer a finite number, though the weights are.
 _WHAT_TO_LOWER = {
@@ -51,6 +53,7 @@ class Learner:
         observed: sp.csr_array,
         features: Mapping[str, ModalityFeatures],
         accelerator: Accelerator,
+        profile: Profile | None = None,
     ) -> None:
         """Build model, sampler and optimisers from the configuration's seed.
 
@@ -59,8 +62,10 @@ class Learner:
             observed: (U, I) training interactions.
             features: raw embeddings by modality.
             accelerator: device and precision.
+            profile: counts the time of a step's parts; nothing does when left out.
         """
         self.accelerator = accelerator
+        self._profile = profile or Profile(accelerator.device, enabled=False)
         torch.manual_seed(config.seed)
         self._draws = torch.Generator().manual_seed(config.seed)
         self._shape = observed.shape
@@ -69,6 +74,10 @@ class Learner:
             observed, config.optimiser.batch_users, self._draws, accelerator.device
         )
         critic = self.model.critic
+        for within in ("critic", "losses"):
+            self._profile.watch(self.model, "forward", within)
+        if critic is not None:
+            self._profile.watch(critic, "critic", "losses")
         of_critic = set(critic.parameters()) if critic else set()
         self._parameters = [p for p in self.model.parameters() if p not in of_critic]
         self._optimiser = accelerator.prepare(
@@ -78,7 +87,11 @@ class Learner:
                 weight_decay=config.optimiser.weight_decay,
             )
         )
-        self._critic_optimiser = critic and accelerator.prepare(
+        self._schedule = make_schedule(
+            self._optimiser.optimizer, config.optimiser, len(self.sampler)
+        )
+        self._clip_norm = config.optimiser.clip_norm
+        self._critic_optimiser: Any = critic and accelerator.prepare(
             torch.optim.Adam(
                 critic.parameters(), lr=config.adversarial.critic_learning_rate, betas=(0.5, 0.9)
             )
@@ -101,20 +114,24 @@ class Learner:
             TrainingDivergedError: a part is not finite.
         """
         values: dict[str, float] = {}
-        critic = self.model.critic
+        critic, section = self.model.critic, self._profile.section
         if critic is not None:
-            with self.accelerator.autocast():
+            with self.accelerator.autocast(), section("critic"):
                 critic_parts = self.model.critic_losses(batch)
-            values |= self._descend(critic_parts, self._critic_optimiser)
+            values |= self._backward(critic_parts)
+            with section("optimiser"):
+                self._critic_optimiser.step()
             if norms is not None:
                 norms["critic"] = parameter_gradient_norms(critic)
             critic.zero_grad()
             critic.requires_grad_(False)
-        with self.accelerator.autocast():
+        with self.accelerator.autocast(), section("losses"):
             parts = self.model.losses(batch)
         if norms is not None:
             norms["parts"] = part_gradient_norms(parts, self._parameters)
-        values |= self._descend(parts, self._optimiser)
+        values |= self._backward(parts)
+        with section("optimiser"):
+            self._descend()
         if critic is not None:
             critic.requires_grad_(True)
         if norms is not None:
@@ -126,7 +143,18 @@ class Learner:
         self._optimiser.zero_grad()
         return values
 
-    def _descend(self, parts: Mapping[str, Tensor], optimiser: Any) -> dict[str, float]:
+    def _descend(self) -> None:
+        """The step of everything but the critic."""
+        if self._clip_norm is not None:
+            # Under fp16 gradients are scaled until here.
+            self.accelerator.unscale_gradients(self._optimiser)
+            torch.nn.utils.clip_grad_norm_(self._parameters, self._clip_norm)
+        self._optimiser.step()
+        # Under fp16 a step whose gradients overflowed is left out; the schedule waits for it.
+        if not self._optimiser.step_was_skipped:
+            self._schedule.step()
+
+    def _backward(self, parts: Mapping[str, Tensor]) -> dict[str, float]:
         values = {name: float(part.detach()) for name, part in parts.items()}
         broken = [name for name, value in values.items() if not math.isfinite(value)]
         if broken:
@@ -134,9 +162,14 @@ class Learner:
                 ", ".join(f"{name} is {values[name]}" for name in broken),
                 [_WHAT_TO_LOWER[name] for name in broken],
             )
-        self.accelerator.backward(torch.stack(list(parts.values())).sum())
-        optimiser.step()
+        with self._profile.section("backward"):
+            self.accelerator.backward(torch.stack(list(parts.values())).sum())
         return values
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the model's next step."""
+        return float(self._optimiser.param_groups[0]["lr"])
 
     def diverged(self, what: str, otherwise: Iterable[str]) -> NoReturn:
         """Say what to lower: the rate of whichever side has blown up, else ``otherwise``."""
@@ -184,6 +217,7 @@ class Learner:
         for name, optimiser in self._optimisers():
             state, facts[name] = flatten_optimiser(optimiser, f"{name}/")
             tensors |= state
+        facts["schedule"] = self._schedule.state_dict()
         return tensors, facts
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -191,6 +225,7 @@ class Learner:
         self.load_model(tensors)
         for name, optimiser in self._optimisers():
             restore_optimiser(optimiser, f"{name}/", tensors, facts[name])
+        self._schedule.load_state_dict(dict(facts["schedule"]))
         stepwise = self.model.stepwise
         if stepwise is not None:
             stepwise.step = facts["stepwise_step"]

@@ -17,6 +17,7 @@ from mmssl.training.checkpoint import load_checkpoint, return_to_checkpoint, sav
 from mmssl.training.early_stopping import EarlyStopping
 from mmssl.training.export import export_model
 from mmssl.training.learner import CRITIC_PARTS, Learner, TrainingDivergedError, make_accelerator
+from mmssl.training.profile import Profile
 from mmssl.training.progress import Progress
 from mmssl.training.result import TrainingResult, write_metrics
 from mmssl.training.run_folder import RunFolder
@@ -31,6 +32,7 @@ def train(
     device: str = "auto",
     overwrite: bool = False,
     save_minutes: float = 10.0,
+    profile: bool = False,
     report: Callable[[str], None] | None = None,
 ) -> TrainingResult:
     """Train, choose the epoch on validation, and write the run folder.
@@ -53,6 +55,7 @@ def train(
         overwrite: start anew where ``out`` holds a run.
         save_minutes: a checkpoint is saved at each epoch's end, and within an epoch once the last
             one is older than this.
+        profile: report at the end where the time went, and write it to profile.json.
         report: called with one line of progress an epoch.
 
     Raises:
@@ -72,23 +75,26 @@ def train(
         features = _select(dataset, config.features.modalities)
         accelerator = make_accelerator(device, config.precision)
         folder = RunFolder(Path(out))
-        found = folder.check(config, dataset.digest, overwrite)
-        learner = Learner(config, dataset.matrix("train"), features, accelerator)
-        run = _Run(config, dataset, folder, learner, signals, save_minutes, report)
-        if found == "resume":
-            run.resume()
-        else:
-            # Everything that can be refused has been: from here on an older run may be deleted.
-            folder.begin(config, dataset.digest)
-            run.start()
-        try:
-            with signals.deferred():
-                while not run.ended():
-                    run.train_epoch()
-        except TrainingDivergedError as error:
-            epoch = run.progress.epoch + 1
-            raise TrainingDivergedError(f"{out}: epoch {epoch}: {error}") from None
-        return run.finish()
+        with folder.claim(config, dataset.digest, overwrite) as found:
+            clock = Profile(accelerator.device, enabled=profile)
+            learner = Learner(config, dataset.matrix("train"), features, accelerator, clock)
+            run = _Run(config, dataset, folder, learner, clock, signals, save_minutes, report)
+            if found == "resume":
+                run.resume()
+            else:
+                # Everything that can be refused has been: now an older run may be deleted.
+                folder.begin(config, dataset.digest)
+                run.start()
+            try:
+                with signals.deferred():
+                    while not run.ended():
+                        run.train_epoch()
+                return run.finish()
+            except TrainingDivergedError as error:
+                epoch = run.progress.epoch + 1
+                raise TrainingDivergedError(f"{out}: epoch {epoch}: {error}") from None
+            finally:
+                run.write_profile()
 
 
 class _Run:
@@ -100,12 +106,13 @@ class _Run:
         dataset: Dataset,
         folder: RunFolder,
         learner: Learner,
+        profile: Profile,
         signals: StopSignals,
         save_minutes: float,
         report: Callable[[str], None] | None,
     ) -> None:
         self.config, self.dataset, self.folder = config, dataset, folder
-        self.learner, self.signals = learner, signals
+        self.learner, self.profile, self.signals = learner, profile, signals
         self.report = report or (lambda _: None)
         self.model = learner.model
         self.seen = dataset.matrix("train")
@@ -159,7 +166,7 @@ class _Run:
         losses = progress.means()
         stepped = time.perf_counter()
         if self._refresh_is_due(epoch):
-            self.model.refresh_relations()
+            self._refresh()
         refreshed = time.perf_counter()
         evaluation = self._evaluate()
         value = evaluation.metrics[self.config.selection_metric]
@@ -170,6 +177,7 @@ class _Run:
             "epoch",
             epoch=epoch,
             losses=losses,
+            learning_rate=self.learner.learning_rate,
             validation=evaluation.metrics,
             best_epoch=self.stopping.best_epoch,
             relation_edges={m: g.nnz for m, g in self.model.relation_edges.items()},
@@ -194,7 +202,7 @@ class _Run:
         """What is left of an epoch's steps."""
         progress, sampler = self.progress, self.learner.sampler
         if epoch == 1 and not progress.step and self.config.relations.warm_up == 0:
-            self.model.refresh_relations()
+            self._refresh()
         if not progress.step:
             self.model.begin_epoch()
         self.model.train()
@@ -204,7 +212,9 @@ class _Run:
             norms: dict[str, Any] | None = None
             if not progress.step and epoch == self.config.relations.warm_up + 1:
                 norms = {}
-            parts = self.learner.step(sampler.draw(), norms)
+            with self.profile.section("drawing batches"):
+                batch = sampler.draw()
+            parts = self.learner.step(batch, norms)
             progress.end_step(parts, time.perf_counter() - started)
             if norms is not None:
                 self.folder.log("gradient_norms", epoch=epoch, **norms)
@@ -217,17 +227,22 @@ class _Run:
         after = epoch - self.config.relations.warm_up
         return after >= 0 and after % self.config.relations.refresh == 0
 
+    def _refresh(self) -> None:
+        with self.profile.section("graph refresh"):
+            self.model.refresh_relations()
+
     def _evaluate(self) -> Evaluation:
         """Full ranking of the validation split, training items left out."""
         self.model.eval()
         try:
-            return evaluate_scores(self.model.score, self.dataset.val, exclude=self.seen)
+            with self.profile.section("evaluation"):
+                return evaluate_scores(self.model.score, self.dataset.val, exclude=self.seen)
         except FloatingPointError as error:
             self.learner.diverged(str(error), ["optimiser.learning_rate"])
 
     def _save(self, improved: bool = False) -> None:
         """Save all that going on needs, and before it, at the best epoch's end, the best model."""
-        with self.signals.held():
+        with self.signals.held(), self.profile.section("checkpoint"):
             if improved:
                 best = self.learner.model_tensors()
                 save_checkpoint(self.folder.best, best, {"epoch": self.progress.epoch})
@@ -275,6 +290,12 @@ class _Run:
                 popularity=popularity,
             )
         return TrainingResult(self.folder.path, best_epoch, evaluation.metrics, popularity.metrics)
+
+    def write_profile(self) -> None:
+        """Where the time went, if that was asked for."""
+        reached = {"reached": str(self.progress)}
+        for line in self.profile.write(self.folder.profile, **reached):
+            self.report(line)
 
 
 def _select(dataset: Dataset, wanted: tuple[str, ...] | None) -> dict[str, ModalityFeatures]:

@@ -86,13 +86,16 @@ def test_a_project_that_would_be_ignored_is_refused(project, capsys, arguments):
 @pytest.mark.parametrize(
     ("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
 )
-def test_a_signal_saves_and_exits_with_its_code(project, number, exit_code):
+def test_a_signal_saves_and_exits_with_its_code(project, capsys, number, exit_code):
     command = [
         *(sys.executable, Path(cli.__file__), "train", "--data", "data", "--out", "run"),
         *("backbone.embedding_dim=8", "optimiser.batch_users=1", "optimiser.patience=1000"),
     ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr.readline().startswith("epoch 1: ")
+    code, _, err = call(capsys, *command[3:])
+    assert (code, err.count("\n")) == (2, 1)
+    assert "run: another training is writing this run" in err
     process.send_signal(number)
     *epochs, last = process.stderr.read().splitlines()
     assert process.wait() == exit_code

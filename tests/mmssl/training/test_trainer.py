@@ -181,6 +181,20 @@ def test_a_signal_in_a_step_saves_it_and_the_run_goes_on_to_the_same_bits(
     assert_same_run(resumed, finished)
 
 
+def test_schedule_and_clipping_go_on_to_the_same_bits(dataset, tmp_path, monkeypatch):
+    rates = "optimiser.schedule=linear", "optimiser.warm_up_steps=10", "optimiser.clip_norm=0.1"
+    whole = train(config(*rates), dataset, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        at_call(patch, BatchSampler, "draw", STEPS + 5, lambda: os.kill(os.getpid(), 15))
+        with pytest.raises(TrainingInterrupted):
+            train(config(*rates), dataset, tmp_path / "run")
+    assert_same_run(train(config(*rates), dataset, tmp_path / "run"), whole)
+    # After epoch e of 6, 8 e of 48 steps are done, 10 of them the warm-up's.
+    logged = [line["learning_rate"] for line in log_lines(whole.path, "epoch")]
+    assert logged[0] == pytest.approx(0.02 * 9 / 10)
+    assert logged[1:] == pytest.approx([0.02 * (48 - 8 * e) / 38 for e in range(2, 7)])
+
+
 @pytest.mark.parametrize(
     ("method", "call"), [("refresh_relations", 2), ("score", 3)], ids=["refresh", "evaluation"]
 )
@@ -359,3 +373,25 @@ def test_a_dataset_without_features_is_refused(dataset, tmp_path):
     )
     with pytest.raises(InputError, match="no features"):
         train(config(), bare, tmp_path / "run")
+
+
+def test_a_profiled_run_is_the_same_to_the_bit_and_says_where_the_time_went(
+    finished, dataset, tmp_path
+):
+    said = []
+    run = train(config(), dataset, tmp_path / "run", profile=True, report=said.append)
+    assert_same_run(run, finished)
+    written = json.loads((run.path / "profile.json").read_text())
+    assert written["reached"] == "epoch 6"
+    sections = written["sections"]
+    assert set(sections) == {
+        *("drawing batches", "forward", "critic", "losses", "backward", "optimiser"),
+        *("graph refresh", "evaluation", "checkpoint", "other", "all"),
+    }
+    total = sections.pop("all")
+    assert all(part["seconds"] > 0 for part in sections.values())
+    assert sum(part["seconds"] for part in sections.values()) == pytest.approx(
+        total["seconds"], abs=0.001
+    )
+    assert sum(line.startswith("forward") for line in said) == 1
+    assert not (finished.path / "profile.json").exists()
