@@ -328,6 +328,13 @@ def train(
             " forward, critic, losses, backward, optimiser, graph refresh, evaluation, checkpoint.",
         ),
     ] = False,
+    tracker: Annotated[
+        list[Literal["tensorboard", "mlflow", "wandb", "trackio"]] | None,
+        typer.Option(
+            help="Follow the run with this tracker; repeatable. All but wandb (unless"
+            " WANDB_MODE=offline) write into the run folder, unless their own variables say else."
+        ),
+    ] = None,
 ) -> None:
     """Train MMSSL; the epoch is chosen on validation. An unfinished run in --out goes on.
 
@@ -359,6 +366,7 @@ def train(
             overwrite=overwrite,
             save_minutes=save_minutes,
             profile=profile,
+            trackers=tracker or (),
             report=lambda line: print(line, file=sys.stderr, flush=True),
         )
     except TrainingInterrupted as stop:

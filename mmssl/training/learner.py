@@ -1,14 +1,15 @@
 """What learns: the model, its optimisers and random draws - one step of them, and their state."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import scipy.sparse as sp
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import patch_environment
+from accelerate.utils import ProjectConfiguration, patch_environment
 from torch import Tensor
 
 from extract.device import resolve_device
@@ -254,12 +255,16 @@ def _blown_up(parameters: Iterable[Tensor]) -> bool:
     return not all(bool((p.detach().abs() < 1e15).all()) for p in parameters)
 
 
-def make_accelerator(device: str, precision: str) -> Accelerator:
-    """Device and precision through accelerate.
+def make_accelerator(
+    device: str, precision: str, trackers: Sequence[str] = (), tracked_in: Path | None = None
+) -> Accelerator:
+    """Device, precision and trackers through accelerate.
 
     Args:
         device: ``auto``, ``cpu``, ``cuda:N`` or ``mps``.
         precision: ``full``, ``bf16`` or ``fp16``.
+        trackers: names of ``tracking.TRACKERS`` that are installed; ``tracking`` starts them.
+        tracked_in: folder of what those write that write files.
 
     Raises:
         InputError: no such device here, a precision that it lacks, or several processes.
@@ -269,7 +274,10 @@ def make_accelerator(device: str, precision: str) -> Accelerator:
     AcceleratorState._reset_state(reset_partial_state=True)
     with patch_environment(accelerate_torch_device=str(place)):
         accelerator = Accelerator(
-            mixed_precision="no" if precision == "full" else precision, cpu=place.type == "cpu"
+            mixed_precision="no" if precision == "full" else precision,
+            cpu=place.type == "cpu",
+            log_with=list(trackers) or None,
+            project_config=ProjectConfiguration(logging_dir=tracked_in and str(tracked_in)),
         )
     if precision == "fp16" and place.type != "cuda":
         raise InputError(f"precision=fp16 needs a CUDA device; on {place.type} use bf16 or full")

@@ -19,7 +19,10 @@ _MARK = "# a training run of mmssl on dataset "
 
 # What a run writes: nothing else is ever deleted by --overwrite. The order is that of deletion: a
 # run is no longer finished first, and known by its configuration to the end.
-_CONTENTS = ("metrics.json", "model", "checkpoints", "log.jsonl", "profile.json", "config.yaml")
+_CONTENTS = (
+    *("metrics.json", "model", "checkpoints", "trackers", "log.jsonl", "profile.json"),
+    "config.yaml",
+)
 
 Found = Literal["new", "resume", "replace"]
 """What is to be done with a run folder."""
@@ -36,6 +39,7 @@ class RunFolder:
         self.last = path / "checkpoints" / "last"
         self.best = path / "checkpoints" / "best"
         self.profile = path / "profile.json"
+        self.trackers = path / "trackers"
         self.model = path / "model"
         self.lock = path / ".lock"
 
