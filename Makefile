@@ -1,7 +1,10 @@
-# Set-up and checks. Variables: VENV (where to install), PYTHON (3.11 or newer), JOBS (test workers).
+# Set-up and checks. Variables: VENV (where to install), PYTHON (3.11 or newer), JOBS (test workers),
+# KILLS and SEED (of endurance).
 
 VENV ?= .venv
 JOBS ?= auto
+KILLS ?= 50
+SEED ?= 0
 # The first interpreter that is new enough and can make an environment; a name on the path is not
 # enough, because version managers leave shims of versions that are not installed.
 PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13 python3.14 python; do \
@@ -11,7 +14,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --no-input --disable-pip-version-check --quiet -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test lint types wheel-check clean
+.PHONY: help quickstart test endurance lint types wheel-check clean
 
 help: ## Print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +42,10 @@ quickstart: $(VENV)/.quickstart ## Install, fetch sample media, extract, train, 
 # One thread a worker: two workers of two threads each on two cores would wait for each other.
 test: $(VENV)/.dev ## Install and run the tests (offline)
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist loadfile
+
+endurance: $(VENV)/.dev ## Kill trainings KILLS (50) times at random moments of SEED (0); all must come to the same bits
+	MMSSL_KILLS=$(KILLS) MMSSL_KILL_SEED=$(SEED) HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 \
+		$(BIN)/python -m pytest tests/endurance -s
 
 lint: $(VENV)/.dev ## Check style and formatting with ruff
 	$(BIN)/ruff check .

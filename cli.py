@@ -317,8 +317,30 @@ def train(
     ] = False,
     project: ProjectOption = None,
     device: DeviceOption = "auto",
+    save_minutes: Annotated[
+        float, typer.Option(help="Within an epoch, save once the last checkpoint is older.")
+    ] = 10.0,
+    profile: Annotated[
+        bool,
+        typer.Option(
+            "--profile",
+            help="Tell at the end, and in profile.json, where the time went: drawing batches,"
+            " forward, critic, losses, backward, optimiser, graph refresh, evaluation, checkpoint.",
+        ),
+    ] = False,
+    tracker: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Follow the run with tensorboard, mlflow, wandb or trackio; repeatable. All but"
+            " wandb (unless WANDB_MODE=offline) write into the run folder, unless their own"
+            " variables say else."
+        ),
+    ] = None,
 ) -> None:
-    """Train MMSSL; the epoch is chosen on validation. An unfinished run in --out goes on."""
+    """Train MMSSL; the epoch is chosen on validation. An unfinished run in --out goes on.
+
+    Ctrl-C and SIGTERM end the step, save, and exit with 130 and 143; a second one does not wait.
+    """
     from mmssl.config import TrainingConfig
     from mmssl.settings import shipped
 
@@ -328,6 +350,7 @@ def train(
         print(resolved.to_yaml(), end="")
         return
     from mmssl.project import Project
+    from mmssl.training.signals import TrainingInterrupted
     from mmssl.training.trainer import train
 
     refuse_idle(project, named=data is not None and out is not None)
@@ -335,14 +358,20 @@ def train(
         data = Project.find(project).data
         print(f"dataset: {data}")
     out = out or Project.find(project).next_run(chosen.stem)
-    result = train(
-        resolved,
-        data,
-        out,
-        device=device,
-        overwrite=overwrite,
-        report=lambda line: print(line, file=sys.stderr, flush=True),
-    )
+    try:
+        result = train(
+            resolved,
+            data,
+            out,
+            device=device,
+            overwrite=overwrite,
+            save_minutes=save_minutes,
+            profile=profile,
+            trackers=tracker or (),
+            report=lambda line: print(line, file=sys.stderr, flush=True),
+        )
+    except TrainingInterrupted as stop:
+        fail(str(stop), 128 + stop.signal_number)
     print("\n".join(result.lines()))
 
 

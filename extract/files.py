@@ -125,6 +125,29 @@ def _file_beside(path: Path) -> Path:
     return Path(name)
 
 
+def remove_leftovers(path: Path) -> None:
+    """Delete what kills during ``atomic_path`` or ``atomic_folder`` left beside ``path``.
+
+    Only for who knows that nobody is writing ``path`` now.
+    """
+    for found in leftovers(path):
+        if found.is_dir():
+            shutil.rmtree(found)
+        else:
+            found.unlink()
+
+
+def leftovers(path: Path) -> list[Path]:
+    """What kills during ``atomic_path`` or ``atomic_folder`` left beside ``path``."""
+    if not path.parent.is_dir():
+        return []
+    return [
+        found
+        for found in path.parent.iterdir()
+        if found.name.startswith(f".{path.name}.") and found.suffix in (".tmp", ".old")
+    ]
+
+
 def _umask() -> int:
     umask = os.umask(0)
     os.umask(umask)

@@ -187,6 +187,14 @@ class OptimiserConfig(_Section):
     """Batches, steps and regularisation (equation 13)."""
 
     learning_rate: Positive = 5.5e-4
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """How the model's learning rate falls over all steps of all ``epochs``: not at all, in a
+    straight line to 0, or along half a cosine to 0. The critic's does not change."""
+    warm_up_steps: Annotated[int, Field(ge=0)] = 0
+    """First steps, over which the learning rate rises in a straight line; part of the run's."""
+    clip_norm: Positive | None = None
+    """Upper bound of the L2 norm of the model's gradient, all parameters but the critic's together;
+    no bound when left out."""
     weight_decay: Weight = 0.01
     embedding_l2: Weight = 1e-5
     feature_l2: Weight = 1e-5

@@ -1,7 +1,8 @@
 """Checkpoints: safetensors for every tensor, JSON for the rest, two generations on disk.
 
 ``NAME`` is the newest checkpoint and ``NAME.previous`` the one before. A new one is written beside
-them and takes the name only when it is whole, so that a kill at any moment leaves one of the two.
+them and takes the name only when it is whole, and an old one gives up its name before it is
+deleted: what bears one of the two names is whole, and a kill at any moment leaves at least one.
 """
 
 import os
@@ -18,15 +19,16 @@ from torch import Tensor
 from extract.errors import InputError
 from extract.files import read_json, sha256_file, write_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _TENSORS = "tensors.safetensors"
 
 
 def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Write a checkpoint at ``folder``; what stood there becomes ``folder.previous``."""
-    new, previous = _sibling(folder, "new"), _sibling(folder, "previous")
-    shutil.rmtree(new, ignore_errors=True)
+    new, previous, old = (_sibling(folder, name) for name in ("new", "previous", "old"))
+    for left_by_a_kill in (new, old):
+        shutil.rmtree(left_by_a_kill, ignore_errors=True)
     new.mkdir(parents=True)
     # A copy, since safetensors refuses tensors that share memory.
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
@@ -42,30 +44,54 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[
     write_json(
         new / "facts.json", {"schema_version": SCHEMA_VERSION, "tensors_sha256": digest, **facts}
     )
+    _sync(new)
     if folder.exists():
-        shutil.rmtree(previous, ignore_errors=True)
+        if previous.exists():
+            previous.rename(old)
         folder.rename(previous)
     new.rename(folder)
     _sync(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
 
 
-def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_checkpoint(folder: Path, **wanted: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The newest whole checkpoint at ``folder``: its tensors on the CPU and its facts.
 
+    Args:
+        folder: where ``save_checkpoint`` wrote.
+        wanted: facts that it must have, as ``epoch=3``; others are passed over.
+
     Raises:
-        InputError: there is none, or none that is whole and of this version.
+        InputError: there is none, or none that is whole, of this version, and wanted.
     """
     problem: InputError | None = None
-    for generation in (folder, _sibling(folder, "previous")):
-        if generation.is_dir():
-            try:
-                return _load(generation)
-            except InputError as error:
-                problem = problem or error
-    raise problem or InputError(f"{folder}: no checkpoint")
+    for generation in generations(folder):
+        try:
+            return _load(generation, wanted)
+        except InputError as error:
+            problem = problem or error
+    raise problem or InputError(f"{folder}: no checkpoint; start anew with --overwrite")
 
 
-def _load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def return_to_checkpoint(folder: Path, **wanted: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """As ``load_checkpoint``, to go on from it: a newer one that was passed over is deleted.
+
+    Else the next one saved would take the place of the only good one.
+    """
+    passed_over: list[Path] = []
+    for generation in generations(folder):
+        try:
+            found = _load(generation, wanted)
+        except InputError:
+            passed_over.append(generation)
+        else:
+            for newer in passed_over:
+                shutil.rmtree(newer)
+            return found
+    return load_checkpoint(folder, **wanted)
+
+
+def _load(folder: Path, wanted: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     facts = read_json(folder / "facts.json")
     version = facts.get("schema_version") if isinstance(facts, dict) else None
     if version != SCHEMA_VERSION:
@@ -73,15 +99,26 @@ def _load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{folder}: checkpoint version {version}; this reads {SCHEMA_VERSION}; start anew with"
             " --overwrite"
         )
+    for name, value in wanted.items():
+        if facts.get(name) != value:
+            raise InputError(
+                f"{folder}: the checkpoint of {name} {facts.get(name)}, not {value}; start anew"
+                " with --overwrite"
+            )
     tensors = folder / _TENSORS
     if not tensors.is_file() or sha256_file(tensors) != facts.get("tensors_sha256"):
         raise InputError(f"{tensors}: missing or damaged; start anew with --overwrite")
     return load_file(tensors), facts
 
 
+def generations(folder: Path) -> list[Path]:
+    """The checkpoints that stand at ``folder``, the newest first."""
+    return [path for path in (folder, _sibling(folder, "previous")) if path.is_dir()]
+
+
 def has_checkpoint(folder: Path) -> bool:
     """Whether there is a checkpoint at ``folder`` to go on from."""
-    return folder.is_dir() or _sibling(folder, "previous").is_dir()
+    return bool(generations(folder))
 
 
 def _sibling(folder: Path, generation: str) -> Path:

@@ -1,14 +1,15 @@
 """What learns: the model, its optimisers and random draws - one step of them, and their state."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import scipy.sparse as sp
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import patch_environment
+from accelerate.utils import ProjectConfiguration, patch_environment
 from torch import Tensor
 
 from extract.device import resolve_device
@@ -21,6 +22,8 @@ from mmssl.model.mmssl import MMSSL
 from mmssl.training.checkpoint import flatten_optimiser, restore_optimiser
 from mmssl.training.diagnostics import parameter_gradient_norms, part_gradient_norms
 from mmssl.training.lazy import LazyAdamW
+from mmssl.training.profile import Profile
+from mmssl.training.schedule import clip, make_schedule
 
 # What to lower when a part of the objective is no longer a finite number, though the weights are.
 _WHAT_TO_LOWER = {
@@ -52,6 +55,7 @@ class Learner:
         observed: sp.csr_array,
         features: Mapping[str, ModalityFeatures],
         accelerator: Accelerator,
+        profile: Profile | None = None,
     ) -> None:
         """Build model, sampler and optimisers from the configuration's seed.
 
@@ -60,8 +64,10 @@ class Learner:
             observed: (U, I) training interactions.
             features: raw embeddings by modality.
             accelerator: device and precision.
+            profile: counts the time of a step's parts; nothing does when left out.
         """
         self.accelerator = accelerator
+        self._profile = profile or Profile(accelerator.device, enabled=False)
         torch.manual_seed(config.seed)
         self._draws = torch.Generator().manual_seed(config.seed)
         self._shape = observed.shape
@@ -70,6 +76,10 @@ class Learner:
             observed, config.optimiser.batch_users, self._draws, accelerator.device
         )
         critic = self.model.critic
+        for within in ("critic", "losses"):
+            self._profile.watch(self.model, "forward", within)
+        if critic is not None:
+            self._profile.watch(critic, "critic", "losses")
         of_critic = set(critic.parameters()) if critic else set()
         self._parameters = [p for p in self.model.parameters() if p not in of_critic]
         rate, decay = config.optimiser.learning_rate, config.optimiser.weight_decay
@@ -81,14 +91,19 @@ class Learner:
                 [p for p in self._parameters if p not in tables], lr=rate, weight_decay=decay
             )
         )
-        self._table_optimiser = (
+        self._table_optimiser: Any = (
             accelerator.prepare(
                 LazyAdamW([self.model.user_id, self.model.item_id], lr=rate, weight_decay=decay)
             )
             if sampled
             else None
         )
-        self._critic_optimiser = critic and accelerator.prepare(
+        self._clip_norm = config.optimiser.clip_norm
+        self._schedules = [
+            make_schedule(optimiser.optimizer, config.optimiser, len(self.sampler))
+            for optimiser in self._of_model()
+        ]
+        self._critic_optimiser: Any = critic and accelerator.prepare(
             torch.optim.Adam(
                 critic.parameters(), lr=config.adversarial.critic_learning_rate, betas=(0.5, 0.9)
             )
@@ -111,20 +126,24 @@ class Learner:
             TrainingDivergedError: a part is not finite.
         """
         values: dict[str, float] = {}
-        critic = self.model.critic
+        critic, section = self.model.critic, self._profile.section
         if critic is not None:
-            with self.accelerator.autocast():
+            with self.accelerator.autocast(), section("critic"):
                 critic_parts = self.model.critic_losses(batch)
-            values |= self._descend(critic_parts, self._critic_optimiser)
+            values |= self._backward(critic_parts)
+            with section("optimiser"):
+                self._critic_optimiser.step()
             if norms is not None:
                 norms["critic"] = parameter_gradient_norms(critic)
             critic.zero_grad()
             critic.requires_grad_(False)
-        with self.accelerator.autocast():
+        with self.accelerator.autocast(), section("losses"):
             parts = self.model.losses(batch)
         if norms is not None:
             norms["parts"] = part_gradient_norms(parts, self._parameters)
-        values |= self._descend(parts, self._optimiser, self._table_optimiser)
+        values |= self._backward(parts)
+        with section("optimiser"):
+            self._descend()
         if critic is not None:
             critic.requires_grad_(True)
         if norms is not None:
@@ -133,12 +152,28 @@ class Learner:
                 for name, norm in parameter_gradient_norms(self.model).items()
                 if not name.startswith("critic.")
             }
-        self._optimiser.zero_grad()
-        if self._table_optimiser is not None:
-            self._table_optimiser.zero_grad()
+        for optimiser in self._of_model():
+            optimiser.zero_grad()
         return values
 
-    def _descend(self, parts: Mapping[str, Tensor], *optimisers: Any) -> dict[str, float]:
+    def _descend(self) -> None:
+        """The step of everything but the critic."""
+        if self._clip_norm is not None:
+            for optimiser in self._of_model():
+                # Under fp16 gradients are scaled until here.
+                self.accelerator.unscale_gradients(optimiser)
+            clip(self._parameters, self._clip_norm)
+        for optimiser, schedule in zip(self._of_model(), self._schedules, strict=True):
+            optimiser.step()
+            # Under fp16 a step whose gradients overflowed is left out; the schedule waits for it.
+            if not optimiser.step_was_skipped:
+                schedule.step()
+
+    def _of_model(self) -> list[Any]:
+        """The optimisers of everything but the critic."""
+        return [o for o in (self._optimiser, self._table_optimiser) if o is not None]
+
+    def _backward(self, parts: Mapping[str, Tensor]) -> dict[str, float]:
         values = {name: float(part.detach()) for name, part in parts.items()}
         broken = [name for name, value in values.items() if not math.isfinite(value)]
         if broken:
@@ -146,11 +181,14 @@ class Learner:
                 ", ".join(f"{name} is {values[name]}" for name in broken),
                 [_WHAT_TO_LOWER[name] for name in broken],
             )
-        self.accelerator.backward(torch.stack(list(parts.values())).sum())
-        for optimiser in optimisers:
-            if optimiser is not None:
-                optimiser.step()
+        with self._profile.section("backward"):
+            self.accelerator.backward(torch.stack(list(parts.values())).sum())
         return values
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the model's next step."""
+        return float(self._optimiser.param_groups[0]["lr"])
 
     def diverged(self, what: str, otherwise: Iterable[str]) -> NoReturn:
         """Say what to lower: the rate of whichever side has blown up, else ``otherwise``."""
@@ -198,6 +236,7 @@ class Learner:
         for name, optimiser in self._optimisers():
             state, facts[name] = flatten_optimiser(optimiser, f"{name}/")
             tensors |= state
+        facts["schedules"] = [schedule.state_dict() for schedule in self._schedules]
         return tensors, facts
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -205,6 +244,8 @@ class Learner:
         self.load_model(tensors)
         for name, optimiser in self._optimisers():
             restore_optimiser(optimiser, f"{name}/", tensors, facts[name])
+        for schedule, state in zip(self._schedules, facts["schedules"], strict=True):
+            schedule.load_state_dict(dict(state))
         stepwise = self.model.stepwise
         if stepwise is not None:
             stepwise.step = facts["stepwise_step"]
@@ -235,12 +276,16 @@ def _blown_up(parameters: Iterable[Tensor]) -> bool:
     return not all(bool((p.detach().abs() < 1e15).all()) for p in parameters)
 
 
-def make_accelerator(device: str, precision: str) -> Accelerator:
-    """Device and precision through accelerate.
+def make_accelerator(
+    device: str, precision: str, trackers: Sequence[str] = (), tracked_in: Path | None = None
+) -> Accelerator:
+    """Device, precision and trackers through accelerate.
 
     Args:
         device: ``auto``, ``cpu``, ``cuda:N`` or ``mps``.
         precision: ``full``, ``bf16`` or ``fp16``.
+        trackers: names of ``tracking.TRACKERS`` that are installed; ``tracking`` starts them.
+        tracked_in: folder of what those write that write files.
 
     Raises:
         InputError: no such device here, a precision that it lacks, or several processes.
@@ -250,7 +295,10 @@ def make_accelerator(device: str, precision: str) -> Accelerator:
     AcceleratorState._reset_state(reset_partial_state=True)
     with patch_environment(accelerate_torch_device=str(place)):
         accelerator = Accelerator(
-            mixed_precision="no" if precision == "full" else precision, cpu=place.type == "cpu"
+            mixed_precision="no" if precision == "full" else precision,
+            cpu=place.type == "cpu",
+            log_with=list(trackers) or None,
+            project_config=ProjectConfiguration(logging_dir=tracked_in and str(tracked_in)),
         )
     if precision == "fp16" and place.type != "cuda":
         raise InputError(f"precision=fp16 needs a CUDA device; on {place.type} use bf16 or full")

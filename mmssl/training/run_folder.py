@@ -3,18 +3,29 @@
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from filelock import FileLock, Timeout
+
 from extract.errors import InputError
-from extract.files import write_text
+from extract.files import leftovers, remove_leftovers, write_text
 from mmssl.config import TrainingConfig
 from mmssl.training.checkpoint import has_checkpoint
 
 _MARK = "# a training run of mmssl on dataset "
 
-# What a run writes: nothing else is ever deleted by --overwrite.
-_CONTENTS = ("config.yaml", "log.jsonl", "metrics.json", "checkpoints", "model")
+# What a run writes: nothing else is ever deleted by --overwrite. The order is that of deletion: a
+# run is no longer finished first, and known by its configuration to the end.
+_CONTENTS = (
+    *("metrics.json", "model", "checkpoints", "trackers", "log.jsonl", "profile.json"),
+    "config.yaml",
+)
+
+Found = Literal["new", "resume", "replace"]
+"""What is to be done with a run folder."""
 
 
 class RunFolder:
@@ -27,11 +38,48 @@ class RunFolder:
         self.metrics = path / "metrics.json"
         self.last = path / "checkpoints" / "last"
         self.best = path / "checkpoints" / "best"
+        self.profile = path / "profile.json"
+        self.trackers = path / "trackers"
         self.model = path / "model"
+        self.lock = path / ".lock"
 
-    def check(
+    @contextmanager
+    def claim(
         self, config: TrainingConfig, dataset_digest: str, overwrite: bool
-    ) -> Literal["new", "resume", "replace"]:
+    ) -> Iterator[Found]:
+        """``check``, with every other training kept out while the context lasts.
+
+        The lock is the system's (flock where there is one), so that a killed training holds none.
+
+        Raises:
+            InputError: as ``check``, or another training is at work in the folder.
+        """
+        self.check(config, dataset_digest, overwrite)
+        lock = FileLock(self.lock, blocking=False)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except Timeout:
+            raise InputError(
+                f"{self.path}: another training is writing this run; wait for its end, or choose"
+                " another --out"
+            ) from None
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written ({error.strerror})") from None
+        try:
+            for name in _CONTENTS:
+                remove_leftovers(self.path / name)
+            # What stands there may have changed before the lock was ours.
+            yield self.check(config, dataset_digest, overwrite)
+        finally:
+            begun = self.config.exists()
+            if not begun:
+                self.lock.unlink(missing_ok=True)
+            lock.release()
+            if not begun and not any(self.path.iterdir()):
+                self.path.rmdir()
+
+    def check(self, config: TrainingConfig, dataset_digest: str, overwrite: bool) -> Found:
         """What to do with the folder; nothing is written or deleted here.
 
         Raises:
@@ -40,7 +88,7 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path}: a file stands where the run folder should be")
-        if not self.path.is_dir() or not any(self.path.iterdir()):
+        if not self._holds_anything():
             return "new"
         before = self._configuration()
         if before is None:
@@ -59,10 +107,17 @@ class RunFolder:
             )
         return "resume" if has_checkpoint(self.last) else "replace"
 
+    def _holds_anything(self) -> bool:
+        """Whether there is more than what a training killed at its very beginning leaves."""
+        if not self.path.is_dir():
+            return False
+        return not {self.lock, *leftovers(self.config)}.issuperset(self.path.iterdir())
+
     def begin(self, config: TrainingConfig, dataset_digest: str) -> None:
         """Write the configuration of a new run; files of a run that stood here are deleted."""
         for name in _CONTENTS:
-            _remove(self.path / name)
+            if name != self.config.name:
+                _remove(self.path / name)
         write_text(self.config, self._text(config, dataset_digest))
 
     def _text(self, config: TrainingConfig, dataset_digest: str) -> str:
@@ -83,6 +138,9 @@ class RunFolder:
         line = json.dumps({"event": event, **values}, ensure_ascii=False)
         with self.log_file.open("a", encoding="utf-8") as handle:
             handle.write(line + "\n")
+            handle.flush()
+            # A checkpoint counts on the lines before it.
+            os.fsync(handle.fileno())
 
     def log_size(self) -> int:
         """Bytes of the log, kept in checkpoints."""
@@ -96,7 +154,10 @@ class RunFolder:
 
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        # Half a folder must not bear the name; a kill leaves what `remove_leftovers` finds.
+        doomed = path.with_name(f".{path.name}.deleted.old")
+        path.rename(doomed)
+        shutil.rmtree(doomed)
     else:
         path.unlink(missing_ok=True)
 

@@ -1,5 +1,10 @@
 """The command `train`: what it prints, where it writes, what it refuses."""
 
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -54,6 +59,7 @@ def test_print_config_shows_every_setting_and_trains_nothing(project, capsys):
         (["seeed=1"], "did you mean 'seed'?"),
         (["--out", "items.csv"], "a file stands where the run folder should be"),
         (["--out", "."], "not empty and not a training run"),
+        (["--save-minutes", "0"], "save_minutes 0.0: the time between checkpoints is above 0"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_exit_code_2(project, capsys, arguments, says):
@@ -75,3 +81,32 @@ def test_a_project_that_would_be_ignored_is_refused(project, capsys, arguments):
         cli.run(cli.app, arguments)
     assert end.value.code == 2
     assert "nothing is left for it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
+)
+def test_a_signal_saves_and_exits_with_its_code(project, capsys, number, exit_code):
+    command = [
+        *(sys.executable, Path(cli.__file__), "train", "--data", "data", "--out", "run"),
+        *("backbone.embedding_dim=8", "optimiser.batch_users=1", "optimiser.patience=1000"),
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr.readline().startswith("epoch 1: ")
+    code, _, err = call(capsys, *command[3:])
+    assert (code, err.count("\n")) == (2, 1)
+    assert "run: another training is writing this run" in err
+    process.send_signal(number)
+    *epochs, last = process.stderr.read().splitlines()
+    assert process.wait() == exit_code
+    assert all(line.startswith("epoch ") for line in epochs)
+    assert last.startswith(f"error: stopped by {number.name}: all is saved up to ")
+    assert "give the same command with --out run and" in last
+
+    going_on = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    saved = last.partition("up to ")[2].partition(";")[0]
+    assert going_on.stderr.readline() == f"going on after {saved}\n"
+    going_on.kill()
+    going_on.wait()
+    going_on.stderr.close()
+    process.stderr.close()

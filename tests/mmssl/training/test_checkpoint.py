@@ -4,9 +4,11 @@ import torch
 from extract.errors import InputError
 from mmssl.training.checkpoint import (
     flatten_optimiser,
+    generations,
     has_checkpoint,
     load_checkpoint,
     restore_optimiser,
+    return_to_checkpoint,
     save_checkpoint,
 )
 
@@ -80,6 +82,42 @@ def test_a_flipped_byte_is_noticed(tmp_path):
     file.write_bytes(content)
     with pytest.raises(InputError, match="damaged"):
         load_checkpoint(tmp_path / "last")
+
+
+def test_only_the_wanted_epoch_is_taken(tmp_path):
+    for epoch in (1, 2, 3):
+        save_checkpoint(tmp_path / "best", {"a": torch.tensor([epoch])}, {"epoch": epoch})
+    assert load_checkpoint(tmp_path / "best", epoch=2)[0]["a"].item() == 2
+    with pytest.raises(InputError, match="epoch 3, not 1; start anew"):
+        load_checkpoint(tmp_path / "best", epoch=1)
+
+
+@pytest.mark.parametrize(("name", "content", "message"), BROKEN)
+def test_what_is_gone_on_from_outlives_a_kill_of_the_next_save(tmp_path, name, content, message):
+    folder = tmp_path / "last"
+    for epoch in (1, 2):
+        save_checkpoint(folder, {"a": torch.tensor([epoch])}, {"epoch": epoch})
+    (folder / name).write_bytes(content)
+    assert return_to_checkpoint(folder)[1]["epoch"] == 1
+    save_checkpoint(folder, {"a": torch.tensor([3])}, {"epoch": 3})
+    assert [load_checkpoint(path)[1]["epoch"] for path in generations(folder)] == [3, 1]
+
+
+def test_returning_to_an_earlier_epoch_forgets_the_later_one(tmp_path):
+    folder = tmp_path / "best"
+    for epoch in (1, 2):
+        save_checkpoint(folder, {"a": torch.tensor([epoch])}, {"epoch": epoch})
+    return_to_checkpoint(folder, epoch=1)
+    assert load_checkpoint(folder)[1]["epoch"] == 1
+
+
+def test_returning_deletes_nothing_when_nothing_is_whole(tmp_path):
+    folder = tmp_path / "last"
+    save_checkpoint(folder, {"a": torch.tensor([1])}, {"epoch": 1})
+    (folder / "facts.json").write_text("{")
+    with pytest.raises(InputError, match="not readable as JSON"):
+        return_to_checkpoint(folder)
+    assert folder.is_dir()
 
 
 def test_no_checkpoint_at_all_is_said(tmp_path):

@@ -77,6 +77,41 @@ def test_state_and_restore_are_inverse(dataset):
         )
 
 
+def test_clipping_bounds_the_models_gradient_and_leaves_the_critics(dataset):
+    def norms_at_the_step(*settings: str) -> dict[str, float]:
+        built, norms = learner(dataset, *settings), {}
+        for name, optimiser in built._optimisers():
+
+            def note(optimiser, *_, name=name):
+                gradients = [p.grad for p in optimiser.param_groups[0]["params"]]
+                flat = torch.cat([g.flatten() for g in gradients if g is not None])
+                norms[name] = flat.norm().item()
+
+            optimiser.register_step_pre_hook(note)
+        built.step(built.sampler.draw())
+        return norms
+
+    free = norms_at_the_step()
+    bound = free["optimiser"] / 4
+    clipped = norms_at_the_step(f"optimiser.clip_norm={bound}")
+    assert clipped["optimiser"] == pytest.approx(bound, rel=1e-4)
+    assert clipped["critic_optimiser"] == free["critic_optimiser"]
+    loose = norms_at_the_step(f"optimiser.clip_norm={4 * free['optimiser']}")
+    assert loose == free
+
+
+def test_the_rate_follows_the_schedule_step_by_step_and_the_critics_stays(dataset):
+    built = learner(
+        dataset, "optimiser.learning_rate=0.5", "optimiser.warm_up_steps=2", "optimiser.epochs=3"
+    )
+    rates = []
+    for _ in range(4):
+        rates.append(built.learning_rate)
+        built.step(built.sampler.draw())
+    assert rates == [0.25, 0.5, 0.5, 0.5]
+    assert built._critic_optimiser.param_groups[0]["lr"] == 3e-4
+
+
 def test_without_the_adversarial_part_there_is_no_critic(dataset):
     built = learner(dataset, "adversarial.weight=0")
     assert built.model.critic is None

@@ -75,6 +75,9 @@ CHANGES = {
     "adversarial.prediction_scale": 5.0,
     "reconstruction.weight": 0.5,
     "optimiser.learning_rate": 0.01,
+    "optimiser.schedule": "linear",
+    "optimiser.warm_up_steps": 10,
+    "optimiser.clip_norm": 0.01,
     "optimiser.weight_decay": 1.0,
     "optimiser.embedding_l2": 0.1,
     "optimiser.feature_l2": 0.1,
@@ -104,6 +107,7 @@ OTHER_VALUES = [
     ("adversarial.critic_hidden", "catalogue"),
     ("backbone.attention", "scrambled"),
     ("contrast.stop_gradient", "relation"),
+    ("optimiser.schedule", "cosine"),
 ]
 
 

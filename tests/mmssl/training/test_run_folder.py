@@ -65,3 +65,64 @@ def test_the_log_is_cut_back_to_a_checkpoint(tmp_path):
     folder.cut_log(size)
     lines = folder.log_file.read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1]
+
+
+def test_two_trainings_in_one_folder_are_refused_and_the_second_claim_waits_for_none(begun):
+    with begun.claim(TrainingConfig(seed=5), "abc", overwrite=False) as found:
+        assert found == "replace"
+        with (
+            pytest.raises(InputError, match="another training is writing this run"),
+            RunFolder(begun.path).claim(TrainingConfig(seed=5), "abc", overwrite=False),
+        ):
+            pass
+    with RunFolder(begun.path).claim(TrainingConfig(seed=5), "abc", overwrite=False):
+        pass
+
+
+def test_a_claim_that_begins_nothing_leaves_nothing(tmp_path):
+    folder = RunFolder(tmp_path / "one")
+    with folder.claim(TrainingConfig(), "abc", overwrite=False) as found:
+        assert found == "new"
+    assert not folder.path.exists()
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "thesis.doc").touch()
+    with (
+        pytest.raises(InputError, match="not a training run"),
+        RunFolder(tmp_path / "two").claim(TrainingConfig(), "abc", overwrite=False),
+    ):
+        pass
+    assert [path.name for path in (tmp_path / "two").iterdir()] == ["thesis.doc"]
+
+
+def test_what_kills_left_half_written_is_swept_and_hinders_nothing(tmp_path):
+    folder = RunFolder(tmp_path)
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".config.yaml.ab12.tmp").touch()
+    with folder.claim(TrainingConfig(), "abc", overwrite=False) as found:
+        assert found == "new"
+        folder.begin(TrainingConfig(), "abc")
+    for name in (".model.ab12.tmp", ".model.ab12.old", ".checkpoints.deleted.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+    (tmp_path / ".metrics.json.ab12.tmp").touch()
+    (tmp_path / ".mine").touch()
+    with folder.claim(TrainingConfig(), "abc", overwrite=False):
+        pass
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", ".mine", "config.yaml"]
+
+
+def test_a_kill_while_an_old_run_is_deleted_leaves_a_run_that_can_be_overwritten(
+    begun, monkeypatch
+):
+    begun.log("epoch", epoch=1)
+    begun.last.mkdir(parents=True)
+
+    def killed(path, text):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mmssl.training.run_folder.write_text", killed)
+        with pytest.raises(KeyboardInterrupt):
+            begun.begin(TrainingConfig(seed=6), "abc")
+    assert begun.check(TrainingConfig(seed=5), "abc", overwrite=False) == "replace"
+    assert begun.check(TrainingConfig(seed=6), "abc", overwrite=True) == "replace"

@@ -1,4 +1,7 @@
 import json
+import os
+import signal
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +11,16 @@ import torch
 from extract.errors import InputError
 from mmssl.config import TrainingConfig
 from mmssl.data.dataset import Dataset
+from mmssl.data.sampling import BatchSampler
 from mmssl.evaluation.evaluate import evaluate
+from mmssl.model.mmssl import MMSSL
 from mmssl.recommend.model_folder import SavedModel
-from mmssl.training.checkpoint import load_checkpoint
+from mmssl.training import checkpoint
+from mmssl.training.checkpoint import load_checkpoint, save_checkpoint
 from mmssl.training.learner import TrainingDivergedError
-from mmssl.training.trainer import TrainingResult, train
+from mmssl.training.result import TrainingResult
+from mmssl.training.signals import TrainingInterrupted
+from mmssl.training.trainer import train
 
 SMALL = (
     "backbone.embedding_dim=8",
@@ -93,6 +101,24 @@ def test_the_same_seed_gives_the_same_model_and_another_does_not(finished, datas
     assert not torch.equal(vectors[0], vectors[2])
 
 
+def assert_same_run(run: TrainingResult, finished: TrainingResult) -> None:
+    """The metrics, the last epoch's whole state, the best epoch's model and the log, bit by bit."""
+    assert run.metrics == finished.metrics
+    ours, theirs = (load_checkpoint(r.path / "checkpoints" / "last") for r in (run, finished))
+    assert ours[0].keys() == theirs[0].keys()
+    assert all(torch.equal(ours[0][name], theirs[0][name]) for name in ours[0])
+    assert ours[1]["early_stopping"] == theirs[1]["early_stopping"]
+    best = SavedModel.load(run.path), SavedModel.load(finished.path)
+    assert torch.equal(best[0].user_vectors, best[1].user_vectors)
+    assert torch.equal(best[0].item_vectors, best[1].item_vectors)
+    assert without_times(run.path) == without_times(finished.path)
+
+
+def without_times(run: Path) -> list[dict]:
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [{**line, "seconds": None} for line in lines]
+
+
 @pytest.mark.parametrize("stop_after", [1, 2, 4])
 def test_an_interrupted_run_goes_on_to_the_same_bits(finished, dataset, tmp_path, stop_after):
     reported = []
@@ -107,20 +133,150 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(finished, dataset, tmp_path
         train(config(), dataset, out, report=interrupt)
     assert not (out / "metrics.json").exists()
     resumed = train(config(), dataset, out)
-    assert resumed.metrics == finished.metrics
-    # The last epoch's whole state, and the best epoch's model.
-    theirs, ours = (load_checkpoint(run / "checkpoints" / "last") for run in (finished.path, out))
-    assert ours[0].keys() == theirs[0].keys()
-    assert all(torch.equal(ours[0][name], theirs[0][name]) for name in ours[0])
-    assert ours[1]["early_stopping"] == theirs[1]["early_stopping"]
-    best = SavedModel.load(finished.path), SavedModel.load(out)
-    assert torch.equal(best[0].user_vectors, best[1].user_vectors)
-    assert torch.equal(best[0].item_vectors, best[1].item_vectors)
+    assert_same_run(resumed, finished)
 
-    def without_times(run):
-        return [{**line, "seconds": None} for line in log_lines(run, "epoch")]
 
-    assert without_times(out) == without_times(finished.path)
+def at_call(monkeypatch, owner, name, number, act):
+    """Run ``act`` when the method is called for the ``number``-th time from now on."""
+    method = getattr(owner, name)
+    calls = []
+
+    def counted(*arguments):
+        calls.append(name)
+        if len(calls) == number:
+            act()
+        return method(*arguments)
+
+    monkeypatch.setattr(owner, name, counted)
+
+
+STEPS = 8  # an epoch: 120 training interactions // 16 users + 1
+
+
+@pytest.mark.parametrize(
+    ("step", "saved"),
+    [
+        (1, "step 1 of epoch 1"),
+        (STEPS, "step 8 of epoch 1"),
+        (2 * STEPS + 1, "step 1 of epoch 3"),  # the one that logs gradient norms
+        (3 * STEPS + 5, "step 5 of epoch 4"),  # after the graph was learned
+        (5 * STEPS + 3, "step 3 of epoch 6"),
+    ],
+)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_a_step_saves_it_and_the_run_goes_on_to_the_same_bits(
+    finished, dataset, tmp_path, monkeypatch, step, saved, number
+):
+    out, before = tmp_path / "run", signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        at_call(patch, BatchSampler, "draw", step, lambda: os.kill(os.getpid(), number))
+        with pytest.raises(TrainingInterrupted, match=rf"by {number.name}: .* up to {saved};") as e:
+            train(config(), dataset, out)
+    assert e.value.signal_number == number
+    assert isinstance(e.value, KeyboardInterrupt)
+    assert signal.getsignal(number) is before
+    said = []
+    resumed = train(config(), dataset, out, report=said.append)
+    assert said[0] == f"going on after {saved}"
+    assert_same_run(resumed, finished)
+
+
+def test_schedule_and_clipping_go_on_to_the_same_bits(dataset, tmp_path, monkeypatch):
+    rates = "optimiser.schedule=linear", "optimiser.warm_up_steps=10", "optimiser.clip_norm=0.1"
+    whole = train(config(*rates), dataset, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        at_call(patch, BatchSampler, "draw", STEPS + 5, lambda: os.kill(os.getpid(), 15))
+        with pytest.raises(TrainingInterrupted):
+            train(config(*rates), dataset, tmp_path / "run")
+    assert_same_run(train(config(*rates), dataset, tmp_path / "run"), whole)
+    # After epoch e of 6, 8 e of 48 steps are done, 10 of them the warm-up's.
+    logged = [line["learning_rate"] for line in log_lines(whole.path, "epoch")]
+    assert logged[0] == pytest.approx(0.02 * 9 / 10)
+    assert logged[1:] == pytest.approx([0.02 * (48 - 8 * e) / 38 for e in range(2, 7)])
+
+
+@pytest.mark.parametrize(
+    ("method", "call"), [("refresh_relations", 2), ("score", 3)], ids=["refresh", "evaluation"]
+)
+def test_a_signal_after_the_steps_stops_at_the_epochs_end(
+    finished, dataset, tmp_path, monkeypatch, method, call
+):
+    with monkeypatch.context() as patch:
+        at_call(patch, MMSSL, method, call, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(TrainingInterrupted, match="up to epoch 3;"):
+            train(config(), dataset, tmp_path / "run")
+    assert_same_run(train(config(), dataset, tmp_path / "run"), finished)
+
+
+def test_a_second_signal_does_not_wait_and_the_last_checkpoint_stands(
+    finished, dataset, tmp_path, monkeypatch
+):
+    def twice():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        at_call(patch, BatchSampler, "draw", 2 * STEPS + 4, twice)
+        with pytest.raises(TrainingInterrupted, match="by SIGINT: all is saved up to epoch 2;"):
+            train(config(), dataset, tmp_path / "run")
+    assert_same_run(train(config(), dataset, tmp_path / "run"), finished)
+
+
+@pytest.mark.parametrize("file", [1, 2], ids=["best", "last"])
+def test_signals_while_a_checkpoint_is_written_wait_until_it_is_whole(
+    finished, dataset, tmp_path, monkeypatch, file
+):
+    def twice():
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        at_call(patch, checkpoint, "save_file", file, twice)
+        with pytest.raises(TrainingInterrupted, match="up to epoch 1;"):
+            train(config(), dataset, tmp_path / "run")
+    assert_same_run(train(config(), dataset, tmp_path / "run"), finished)
+
+
+def test_long_epochs_are_saved_by_the_clock(finished, dataset, tmp_path, monkeypatch):
+    """An exception that is not ours, as a kill: what the clock saved is gone on from."""
+
+    def fall_over():
+        raise RuntimeError("a fault")
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        at_call(patch, BatchSampler, "draw", 3 * STEPS + 6, fall_over)
+        with pytest.raises(RuntimeError, match="a fault"):
+            train(config(), dataset, out, save_minutes=1e-9)
+    assert load_checkpoint(out / "checkpoints" / "last")[1]["progress"]["step"] == 5
+    assert_same_run(train(config(), dataset, out, save_minutes=1e-9), finished)
+    with pytest.raises(InputError, match="save_minutes 0"):
+        train(config(), dataset, tmp_path / "other", save_minutes=0)
+
+
+def test_it_trains_in_a_thread_where_signals_cannot_be_taken(finished, dataset, tmp_path):
+    results = []
+    thread = threading.Thread(
+        target=lambda: results.append(train(config(), dataset, tmp_path / "run"))
+    )
+    thread.start()
+    thread.join()
+    assert_same_run(results[0], finished)
+
+
+def test_a_best_model_saved_just_before_a_kill_is_not_taken_for_the_best(
+    finished, dataset, tmp_path, monkeypatch
+):
+    """`best` is saved before `last`: after a kill in between it is an epoch ahead."""
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        at_call(patch, BatchSampler, "draw", 5 * STEPS + 1, lambda: os.kill(os.getpid(), 15))
+        with pytest.raises(TrainingInterrupted):
+            train(config(), dataset, out)
+    tensors, _ = load_checkpoint(out / "checkpoints" / "best")
+    wrong = {name: torch.zeros_like(tensor) for name, tensor in tensors.items()}
+    save_checkpoint(out / "checkpoints" / "best", wrong, {"epoch": 6})
+    assert_same_run(train(config(), dataset, out), finished)
 
 
 def test_a_finished_or_different_run_is_not_written_over(finished, dataset):
@@ -217,3 +373,25 @@ def test_a_dataset_without_features_is_refused(dataset, tmp_path):
     )
     with pytest.raises(InputError, match="no features"):
         train(config(), bare, tmp_path / "run")
+
+
+def test_a_profiled_run_is_the_same_to_the_bit_and_says_where_the_time_went(
+    finished, dataset, tmp_path
+):
+    said = []
+    run = train(config(), dataset, tmp_path / "run", profile=True, report=said.append)
+    assert_same_run(run, finished)
+    written = json.loads((run.path / "profile.json").read_text())
+    assert written["reached"] == "epoch 6"
+    sections = written["sections"]
+    assert set(sections) == {
+        *("drawing batches", "forward", "critic", "losses", "backward", "optimiser"),
+        *("graph refresh", "evaluation", "checkpoint", "other", "all"),
+    }
+    total = sections.pop("all")
+    assert all(part["seconds"] > 0 for part in sections.values())
+    assert sum(part["seconds"] for part in sections.values()) == pytest.approx(
+        total["seconds"], abs=0.001
+    )
+    assert sum(line.startswith("forward") for line in said) == 1
+    assert not (finished.path / "profile.json").exists()

@@ -1,0 +1,227 @@
+"""A run: epochs of steps, validation after each, the best epoch kept; log and checkpoints."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from mmssl.baselines.popularity import Popularity
+from mmssl.config import TrainingConfig
+from mmssl.data.dataset import Dataset
+from mmssl.evaluation.evaluate import Evaluation, evaluate_scores
+from mmssl.training.checkpoint import load_checkpoint, return_to_checkpoint, save_checkpoint
+from mmssl.training.early_stopping import EarlyStopping
+from mmssl.training.export import export_model
+from mmssl.training.learner import CRITIC_PARTS, Learner
+from mmssl.training.profile import Profile
+from mmssl.training.progress import Progress
+from mmssl.training.result import TrainingResult, write_metrics
+from mmssl.training.run_folder import RunFolder
+from mmssl.training.signals import StopSignals
+from mmssl.training.tracking import epoch_values
+
+
+class Run:
+    """One training: ``start`` or ``resume``, ``train_epoch`` until ``ended``, ``finish``."""
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        dataset: Dataset,
+        folder: RunFolder,
+        learner: Learner,
+        profile: Profile,
+        signals: StopSignals,
+        save_minutes: float,
+        report: Callable[[str], None] | None,
+    ) -> None:
+        self.config, self.dataset, self.folder = config, dataset, folder
+        self.learner, self.profile, self.signals = learner, profile, signals
+        self.report = report or (lambda _: None)
+        self.model = learner.model
+        self.seen = dataset.matrix("train")
+        self.stopping = EarlyStopping(config.optimiser.patience)
+        self.progress = Progress()
+        self.save_seconds = 60 * save_minutes
+        self.saved_at = time.monotonic()
+
+    def start(self) -> None:
+        """The first log line: what is trained, on what."""
+        cutoff = int(self.config.selection_metric.rpartition("@")[2])
+        if cutoff >= len(self.dataset.item_ids):
+            self.report(
+                f"warning: {self.config.selection_metric} chooses the epoch, but there are only"
+                f" {len(self.dataset.item_ids)} items: nearly every list holds them all; take"
+                " selection_metric=ndcg@10, or more items"
+            )
+        self.folder.log(
+            "start",
+            users=len(self.dataset.user_ids),
+            items=len(self.dataset.item_ids),
+            train=len(self.dataset.train),
+            val=len(self.dataset.val),
+            modalities=list(self.model.modalities),
+            parameters=sum(p.numel() for p in self.model.parameters()),
+            device=str(self.learner.accelerator.device),
+            threads=torch.get_num_threads(),
+        )
+
+    def resume(self) -> None:
+        """Go on from the last checkpoint."""
+        tensors, facts = return_to_checkpoint(self.folder.last)
+        self.progress = Progress(**facts["progress"])
+        self.stopping = EarlyStopping(**facts["early_stopping"])
+        if self.stopping.best_epoch:
+            # A kill after the best epoch was saved and before its end was: the epoch is done again.
+            return_to_checkpoint(self.folder.best, epoch=self.stopping.best_epoch)
+        self.learner.restore(tensors, facts)
+        self.folder.cut_log(facts["log_size"])
+        self._tell_saved()
+        self.report(f"going on after {self.progress}")
+
+    def ended(self) -> bool:
+        """Whether patience or the epochs have run out."""
+        return self.stopping.should_stop or self.progress.epoch >= self.config.optimiser.epochs
+
+    def train_epoch(self) -> None:
+        """Steps, graph refresh, evaluation, log line, checkpoint."""
+        progress, epoch = self.progress, self.progress.epoch + 1
+        self._steps(epoch)
+        losses = progress.means()
+        stepped = time.perf_counter()
+        if self._refresh_is_due(epoch):
+            self._refresh()
+        refreshed = time.perf_counter()
+        evaluation = self._evaluate()
+        value = evaluation.metrics[self.config.selection_metric]
+        improved = self.stopping.update(epoch, value)
+        ended = time.perf_counter()
+        seconds = progress.step_seconds + ended - stepped
+        self.folder.log(
+            "epoch",
+            epoch=epoch,
+            losses=losses,
+            learning_rate=self.learner.learning_rate,
+            validation=evaluation.metrics,
+            best_epoch=self.stopping.best_epoch,
+            relation_edges={m: g.nnz for m, g in self.model.relation_edges.items()},
+            seconds={
+                "steps": round(progress.step_seconds, 3),
+                "refresh": round(refreshed - stepped, 3),
+                "evaluation": round(ended - refreshed, 3),
+            },
+        )
+        self.learner.accelerator.log(
+            epoch_values(losses, evaluation.metrics, self.learner.learning_rate), step=epoch
+        )
+        progress.end_epoch(seconds)
+        self._save(improved)
+        objective = sum(value for part, value in losses.items() if part not in CRITIC_PARTS)
+        self.report(
+            f"epoch {epoch}: loss {objective:.4f},"
+            f" {self.config.selection_metric} {value:.4f}"
+            f" (best {self.stopping.best_value:.4f} at {self.stopping.best_epoch}),"
+            f" {seconds:.1f} s"
+        )
+        self.signals.check()
+
+    def _steps(self, epoch: int) -> None:
+        """What is left of an epoch's steps."""
+        progress, sampler = self.progress, self.learner.sampler
+        if epoch == 1 and not progress.step and self.config.relations.warm_up == 0:
+            self._refresh()
+        if not progress.step:
+            self.model.begin_epoch()
+        self.model.train()
+        while progress.step < len(sampler):
+            started = time.perf_counter()
+            # The first step that sees the learned graph shows whether every part moves the model.
+            norms: dict[str, Any] | None = None
+            if not progress.step and epoch == self.config.relations.warm_up + 1:
+                norms = {}
+            with self.profile.section("drawing batches"):
+                batch = sampler.draw()
+            parts = self.learner.step(batch, norms)
+            progress.end_step(parts, time.perf_counter() - started)
+            if norms is not None:
+                self.folder.log("gradient_norms", epoch=epoch, **norms)
+            overdue = time.monotonic() - self.saved_at >= self.save_seconds
+            if overdue or self.signals.received:
+                self._save()
+                self.signals.check()
+
+    def _refresh_is_due(self, epoch: int) -> bool:
+        after = epoch - self.config.relations.warm_up
+        return after >= 0 and after % self.config.relations.refresh == 0
+
+    def _refresh(self) -> None:
+        with self.profile.section("graph refresh"):
+            self.model.refresh_relations()
+
+    def _evaluate(self) -> Evaluation:
+        """Full ranking of the validation split, training items left out."""
+        self.model.eval()
+        try:
+            with self.profile.section("evaluation"):
+                return evaluate_scores(self.model.score, self.dataset.val, exclude=self.seen)
+        except FloatingPointError as error:
+            self.learner.diverged(str(error), ["optimiser.learning_rate"])
+
+    def _save(self, improved: bool = False) -> None:
+        """Save all that going on needs, and before it, at the best epoch's end, the best model."""
+        with self.signals.held(), self.profile.section("checkpoint"):
+            if improved:
+                best = self.learner.model_tensors()
+                save_checkpoint(self.folder.best, best, {"epoch": self.progress.epoch})
+            tensors, facts = self.learner.state()
+            own = {
+                "progress": asdict(self.progress),
+                "early_stopping": asdict(self.stopping),
+                "log_size": self.folder.log_size(),
+            }
+            save_checkpoint(self.folder.last, tensors, own | facts)
+            self._tell_saved()
+
+    def _tell_saved(self) -> None:
+        self.saved_at = time.monotonic()
+        self.signals.saved = (
+            f"all is saved up to {self.progress}; to go on, give the same command with --out"
+            f" {self.folder.path} and without --overwrite"
+        )
+
+    def finish(self) -> TrainingResult:
+        """The best epoch's model, its metrics beside popularity's, and the run's cost."""
+        best_epoch = self.stopping.best_epoch
+        tensors, _ = load_checkpoint(self.folder.best, epoch=best_epoch)
+        self.learner.load_model(tensors)
+        evaluation = self._evaluate()
+        popularity = evaluate_scores(
+            Popularity(self.seen).score, self.dataset.val, exclude=self.seen
+        )
+        export_model(
+            self.model,
+            self.dataset,
+            self.folder.model,
+            best_epoch=best_epoch,
+            validation=evaluation,
+            popularity=popularity,
+        )
+        with self.signals.held():
+            write_metrics(
+                self.folder.metrics,
+                self.dataset,
+                seed=self.config.seed,
+                best_epoch=best_epoch,
+                progress=self.progress,
+                evaluation=evaluation,
+                popularity=popularity,
+            )
+        return TrainingResult(self.folder.path, best_epoch, evaluation.metrics, popularity.metrics)
+
+    def write_profile(self) -> None:
+        """Where the time went, if that was asked for."""
+        reached = {"reached": str(self.progress)}
+        for line in self.profile.write(self.folder.profile, **reached):
+            self.report(line)
