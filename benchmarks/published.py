@@ -28,6 +28,11 @@ def item_lists(matrix: sp.csr_array) -> list[list[int]]:
     return [part.tolist() for part in np.split(matrix.indices, matrix.indptr[1:-1])]
 
 
+def dense_graphs(interactions: sp.csr_array) -> list[Tensor]:
+    """The training matrix as (U, I) and as (I, U), zeros included: held from first to last step."""
+    return [torch.tensor(side.todense()) for side in (interactions, interactions.T)]
+
+
 class PublishedSampler:
     """A batch, user by user: draws a positive from a list and negatives until one is not in it."""
 

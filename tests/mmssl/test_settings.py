@@ -133,11 +133,11 @@ files = st.dictionaries(keys, values, max_size=4)
 
 
 def leaves(tree: dict[str, Any], at: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
-    """Every path of keys that ends in a value."""
+    """Every path of keys that ends in a value or in a section that says nothing."""
     found = {}
     for key, value in tree.items():
         path = (*at, key)
-        found |= leaves(value, path) if isinstance(value, dict) else {path: value}
+        found |= leaves(value, path) if isinstance(value, dict) and value else {path: value}
     return found
 
 
@@ -152,12 +152,23 @@ def test_what_a_file_says_holds_and_what_it_does_not_say_is_its_bases(
         parent=yaml.safe_dump(below),
     )
     own, inherited = leaves(above), leaves(below)
+
+    def overruled(at: tuple[str, ...], other: tuple[str, ...]) -> bool:
+        # An empty section says nothing about a section of the base, and takes a value's place.
+        if own[other] == {} and len(at) > len(other):
+            return False
+        return at[: len(other)] == other or other[: len(at)] == at
+
     # A value of the file takes the place of a section of its base, and a section that of a value.
-    expected = own | {
+    expected = {
         at: value
         for at, value in inherited.items()
-        if not any(at[: len(other)] == other or other[: len(at)] == at for other in own)
+        if not any(overruled(at, other) for other in own)
     }
+    for at, value in own.items():
+        section_below = any(other[: len(at)] == at and len(other) > len(at) for other in expected)
+        if value != {} or not section_below:
+            expected[at] = value
     assert leaves(read_yaml(path)) == expected
 
 

@@ -219,7 +219,7 @@ def real_rows_of(name: str, *settings: str) -> tuple[np.ndarray, ...]:
     observed = model.graph.edges.toarray()[block.users][:, block.items]
     with torch.no_grad():
         final = model().final
-        rows = model._real_rows(block, model._observed_block(block), final)
+        rows = model._real_rows(block, model.observed.block(block.users, block.items, torch.float32), final)
     scores = final.user[block.users].double().numpy() @ final.item[block.items].double().numpy().T
     masked = scores * (1 - observed)
     predicted = masked / np.linalg.norm(masked, axis=1, keepdims=True)
@@ -288,7 +288,7 @@ def test_fault_09_the_penalised_gradient_is_huge_at_the_start():
     for name in (OFFICIAL, PAPER):
         model = build(name, 128, TIKTOK_ITEMS, dtype=torch.float32)
         block = model._draw_block(draw(model, 128))
-        observed = model._observed_block(block)
+        observed = model.observed.block(block.users, block.items, torch.float32)
         with torch.no_grad():
             views = model()
         real = model._real_rows(block, observed, views.final).repeat(2, 1)
