@@ -106,6 +106,9 @@ class RelationConfig(_Section):
     graph: Literal["learned", "union", "observed"] = "learned"
     rate: Annotated[float, Field(gt=0, le=1)] = 0.0015
     """Share of the items that a user is joined to: k = max(1, round(rate x items))."""
+    similarity: Literal["product", "cosine"] = "product"
+    """How alike a user and an item are: F_u . F_i, or F_u . F_i/|F_i|. The product joins nearly all
+    users to the same few hundred items, those with the longest F_i."""
     rounding: Literal["nearest", "down"] = "nearest"
     """``down``: k = int(rate x items), which may be 0 (fault 4)."""
     pairing: Literal["own", "tiled"] = "own"

@@ -410,13 +410,17 @@ class MMSSL(nn.Module):
         """
         was_training = self.training
         self.eval()
-        features = gather_features(self._project(), self.graph)
-        learned = {
-            m: learned_relations(
-                side, self.graph.edges, self.neighbours, self.config.relations.pairing, users
+        relations = self.config.relations
+        learned = {}
+        for m, side in gather_features(self._project(), self.graph).items():
+            alike = (
+                TwoSided(side.user, unit_rows(side.item))
+                if relations.similarity == "cosine"
+                else side
             )
-            for m, side in features.items()
-        }
+            learned[m] = learned_relations(
+                alike, self.graph.edges, self.neighbours, relations.pairing, users
+            )
         self.train(was_training)
         return learned
 

@@ -7,6 +7,7 @@ from mmssl.config import TrainingConfig
 from mmssl.data.dataset import ModalityFeatures
 from mmssl.data.sampling import Batch, BatchSampler
 from mmssl.evaluation.ranking import top_k
+from mmssl.model.features import gather_features
 from mmssl.model.mmssl import MMSSL
 
 
@@ -139,6 +140,19 @@ def test_relation_graphs_are_observed_then_learned_then_as_loaded():
     np.testing.assert_array_equal(model.relation_graphs["image"].edges.toarray(), learned)
     model.load_relations({})
     assert model.relation_graphs["image"] is model.graph
+
+
+def test_cosine_joins_users_to_items_of_any_length():
+    model = build(
+        CHECKERBOARD, "relations.rate=0.1", "relations.similarity=cosine", "features.dropout=0"
+    )
+    side = gather_features(model._project(), model.graph)["image"]
+    user, item = side.user.detach().numpy(), side.item.detach().numpy()
+    scores = user @ (item / np.linalg.norm(item, axis=1, keepdims=True)).T
+    scores[CHECKERBOARD > 0] = -np.inf
+    model.refresh_relations()
+    learned = model.relation_edges["image"].toarray()
+    assert learned.argmax(axis=1).tolist() == scores.argmax(axis=1).tolist()
 
 
 def test_the_observed_switch_never_learns_a_graph():

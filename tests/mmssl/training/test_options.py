@@ -45,6 +45,7 @@ CHANGES = {
     "backbone.feature_rate": 0.1,
     "relations.graph": "union",
     "relations.rate": 0.3,
+    "relations.similarity": "cosine",
     "relations.rounding": "down",
     "relations.pairing": "tiled",
     "relations.schedule": "steps",
