@@ -219,7 +219,8 @@ def real_rows_of(name: str, *settings: str) -> tuple[np.ndarray, ...]:
     observed = model.graph.edges.toarray()[block.users][:, block.items]
     with torch.no_grad():
         final = model().final
-        rows = model._real_rows(block, model.observed.block(block.users, block.items, torch.float32), final)
+        within = model.observed.block(block.users, block.items, torch.float32)
+        rows = model._real_rows(block, within, final)
     scores = final.user[block.users].double().numpy() @ final.item[block.items].double().numpy().T
     masked = scores * (1 - observed)
     predicted = masked / np.linalg.norm(masked, axis=1, keepdims=True)
