@@ -329,10 +329,11 @@ def train(
         ),
     ] = False,
     tracker: Annotated[
-        list[Literal["tensorboard", "mlflow", "wandb", "trackio"]] | None,
+        list[str] | None,
         typer.Option(
-            help="Follow the run with this tracker; repeatable. All but wandb (unless"
-            " WANDB_MODE=offline) write into the run folder, unless their own variables say else."
+            help="Follow the run with tensorboard, mlflow, wandb or trackio; repeatable. All but"
+            " wandb (unless WANDB_MODE=offline) write into the run folder, unless their own"
+            " variables say else."
         ),
     ] = None,
 ) -> None:
