@@ -43,12 +43,15 @@ class Profile:
         if not self._enabled:
             return
 
+        entered: list[bool] = []
+
         def before(*_: Any) -> None:
-            if self._open and self._open[-1] == within:
+            entered.append(self._open[-1:] == [within])
+            if entered[-1]:
                 self._enter(name)
 
         def after(*_: Any) -> None:
-            if self._open and self._open[-1] == name:
+            if entered.pop():
                 self._leave()
 
         module.register_forward_pre_hook(before)
