@@ -46,7 +46,7 @@ class Profile:
         entered: list[bool] = []
 
         def before(*_: Any) -> None:
-            entered.append(bool(self._open) and self._open[-1] == within)
+            entered.append(self._open[-1:] == [within])
             if entered[-1]:
                 self._enter(name)
 

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 
 # What takes seconds is imported once; the first step of an optimiser wants the first of them.
 import torch._dynamo  # noqa: F401
@@ -49,6 +50,9 @@ for line in sys.stdin:
     if child == 0:
         try:
             work(json.loads(line), writing)
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
         finally:
             os._exit(99)
     os.close(writing)

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import random
+import select
 import shutil
 import signal
 import subprocess
@@ -130,6 +131,12 @@ class Trainings:
         self.server.stdin.flush()
         return int(self.server.stdout.readline())
 
+    def is_alive(self) -> bool:
+        """Whether the training started last has not ended."""
+        if self.real:
+            return self.real.poll() is None
+        return not select.select([self.server.stdout], [], [], 0)[0]
+
     def end(self) -> tuple[int, int]:
         """Wait for its end: exit code (-9: killed) and accesses to its folder."""
         code, accesses = (
@@ -152,8 +159,10 @@ def trainings(tmp_path_factory):
 
 
 def wait_for_its_beginning(trainings: Trainings, out: Path, *, goes_on: bool) -> None:
-    """Until the run folder is made, or the training says that it goes on or failed."""
-    while not (trainings.said.exists() and trainings.said.stat().st_size):
+    """Until the run folder is made, or the training says that it goes on, or it has ended."""
+    while trainings.is_alive():
+        if trainings.said.exists() and trainings.said.stat().st_size:
+            return
         if not goes_on and (out / "config.yaml").exists():
             return
         time.sleep(0.002)

@@ -59,6 +59,7 @@ def test_print_config_shows_every_setting_and_trains_nothing(project, capsys):
         (["seeed=1"], "did you mean 'seed'?"),
         (["--out", "items.csv"], "a file stands where the run folder should be"),
         (["--out", "."], "not empty and not a training run"),
+        (["--tracker", "tensorbord"], "did you mean 'tensorboard'?"),
         (["--save-minutes", "0"], "save_minutes 0.0: the time between checkpoints is above 0"),
     ],
 )
