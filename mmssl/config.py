@@ -76,7 +76,8 @@ class BackboneConfig(_Section):
     of the id tables touch the rows that take part. Graph refresh and evaluation stay whole."""
     fan_outs: Annotated[tuple[Count, ...], Field(min_length=1)] = (10, 5)
     """Under ``sampled``, neighbours drawn of each node at the first hop away from the step's users
-    and items, the second, ...; the last one holds for all hops beyond."""
+    and items, the second, ...; the last one holds for all hops beyond. Features and relation
+    embeddings of the step's users count as the first hop."""
     relation_rate: Weight = 0.36
     """eta of equation 10: weight of the normalised relation embedding beside the id embedding."""
     feature_rate: Weight = 0.55

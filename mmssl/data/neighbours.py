@@ -29,6 +29,14 @@ class DrawnNeighbours:
     weights: NDArray[np.float64]
     """(e,)"""
 
+    def __add__(self, other: "DrawnNeighbours") -> "DrawnNeighbours":
+        """These, then the other's."""
+        return DrawnNeighbours(
+            np.concatenate([self.offsets, self.offsets[-1] + other.offsets[1:]]),
+            np.concatenate([self.neighbours, other.neighbours]),
+            np.concatenate([self.weights, other.weights]),
+        )
+
     def matrix(self, columns: NDArray[Any], n_columns: int) -> sp.csr_array:
         """The weights as a sparse (n, n_columns) matrix, ``columns`` (e,) in place of the rows."""
         n_rows = len(self.offsets) - 1

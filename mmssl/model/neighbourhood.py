@@ -14,7 +14,13 @@ import torch
 from torch import Tensor
 
 from mmssl.data.graphs import SparseMatrix
-from mmssl.data.neighbours import DrawnNeighbours, Renumbering, Rows, TwoSidedNeighbours
+from mmssl.data.neighbours import (
+    DrawnNeighbours,
+    Neighbours,
+    Renumbering,
+    Rows,
+    TwoSidedNeighbours,
+)
 from mmssl.model.views import Graphs
 
 
@@ -104,7 +110,7 @@ class NeighbourhoodSampler:
         hop = hop if relations_at_start else 0
         drawn = {
             m: (
-                graph.of_users.draw(joined, self._fan_out(hop), self._generator),
+                self._draw_own(graph.of_users, joined, len(own_users), hop),
                 graph.of_items.draw(joined_items, self._fan_out(hop), self._generator),
             )
             for m, graph in relations.items()
@@ -143,7 +149,7 @@ class NeighbourhoodSampler:
         """Equation 2, from its end: F of items from F of users, F of users from projections."""
         of_items = self._observed.of_items.draw(items, self._fan_out(0), self._generator)
         needed, numbers = self._number_users(users, of_items.neighbours)
-        of_users = self._observed.of_users.draw(needed, self._fan_out(1), self._generator)
+        of_users = self._draw_own(self._observed.of_users, needed, len(users), 1)
         projected, item_numbers = self._number_items(of_users.neighbours)
         return projected, SampledGraph(
             self._matrix(of_users, item_numbers[0], projected),
@@ -172,6 +178,17 @@ class NeighbourhoodSampler:
             users = own_users if self._order == "alternating" else sources
             hop += 1
         return users, items, graphs[::-1], hop
+
+    def _draw_own(
+        self, neighbours: Neighbours, nodes: Rows, own: int, hop: int
+    ) -> DrawnNeighbours:
+        """As many as at the first hop for the step's own users, which the objectives compare.
+
+        Their features and relation embeddings are one product away, wherever others' are.
+        """
+        return neighbours.draw(nodes[:own], self._fan_out(0), self._generator) + neighbours.draw(
+            nodes[own:], self._fan_out(hop), self._generator
+        )
 
     def _fan_out(self, hop: int) -> int:
         return self._fan_outs[min(hop, len(self._fan_outs) - 1)]

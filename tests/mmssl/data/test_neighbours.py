@@ -105,3 +105,15 @@ def test_renumbering_keeps_the_order_of_first_occurrence(parts):
         distinct, numbers = renumber(*(np.array(part, dtype=np.int64) for part in parts))
         assert distinct.tolist() == list(dict.fromkeys(chain(*parts)))
         assert [distinct[n].tolist() for n in numbers] == parts
+
+
+def test_two_draws_one_after_the_other_are_the_rows_of_both():
+    observed = np.tril(np.ones((6, 8), dtype=np.int8), 1)
+    neighbours = Neighbours(sp.csr_array(observed), "symmetric")
+    first, second = (
+        neighbours.draw(np.array(nodes, dtype=np.int64), fan_out, seeded())
+        for nodes, fan_out in (([5, 0], 2), ([4, 4, 1], 1))
+    )
+    both = (first + second).matrix((first + second).neighbours, 8).toarray()
+    apart = [drawn.matrix(drawn.neighbours, 8).toarray() for drawn in (first, second)]
+    np.testing.assert_array_equal(both, np.concatenate(apart))

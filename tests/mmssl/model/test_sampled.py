@@ -210,8 +210,8 @@ def test_the_number_of_nodes_is_bounded_by_the_step_and_the_fan_outs(order):
     one = {"image": ModalityFeatures(np.eye(300, dtype=np.float32), np.ones(300, bool), None, "")}
     model = MMSSL(config, crowd, one, torch.Generator().manual_seed(0))
     drawn = model._sampler.draw([torch.tensor([7])], [torch.tensor([8, 9])], {}, False)
-    # Features: 2 items x 3 users, and user 7; each x 2 items.
-    assert len(drawn.projected_items) <= 7 * 2
+    # Features: user 7 x 3 items, and 2 items x 3 users x 2 items.
+    assert len(drawn.projected_items) <= 3 + 2 * 3 * 2
     # Layer 0: users of 2 items x 3 and user 7 (none but 7 when items take layer 1's users), items
     # of one user x 3 and the two (of seven users x 2, and the two).
     few = (1, 2 + 7 * 2) if order == "alternating" else (7, 2 + 3)
