@@ -27,8 +27,7 @@ _TENSORS = "tensors.safetensors"
 def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Write a checkpoint at ``folder``; what stood there becomes ``folder.previous``."""
     new, previous, old = (_sibling(folder, name) for name in ("new", "previous", "old"))
-    for left_by_a_kill in (new, old):
-        shutil.rmtree(left_by_a_kill, ignore_errors=True)
+    _remove_leftovers(folder)
     new.mkdir(parents=True)
     # A copy, since safetensors refuses tensors that share memory.
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
@@ -76,8 +75,10 @@ def load_checkpoint(folder: Path, **wanted: Any) -> tuple[dict[str, Tensor], dic
 def return_to_checkpoint(folder: Path, **wanted: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """As ``load_checkpoint``, to go on from it: a newer one that was passed over is deleted.
 
-    Else the next one saved would take the place of the only good one.
+    Else the next one saved would take the place of the only good one. What kills left half written
+    or half deleted goes too.
     """
+    _remove_leftovers(folder)
     passed_over: list[Path] = []
     for generation in generations(folder):
         try:
@@ -119,6 +120,11 @@ def generations(folder: Path) -> list[Path]:
 def has_checkpoint(folder: Path) -> bool:
     """Whether there is a checkpoint at ``folder`` to go on from."""
     return bool(generations(folder))
+
+
+def _remove_leftovers(folder: Path) -> None:
+    for generation in ("new", "old"):
+        shutil.rmtree(_sibling(folder, generation), ignore_errors=True)
 
 
 def _sibling(folder: Path, generation: str) -> Path:

@@ -107,8 +107,11 @@ def test_returning_to_an_earlier_epoch_forgets_the_later_one(tmp_path):
     folder = tmp_path / "best"
     for epoch in (1, 2):
         save_checkpoint(folder, {"a": torch.tensor([epoch])}, {"epoch": epoch})
+    for left_by_a_kill in ("best.new", "best.old"):
+        (tmp_path / left_by_a_kill).mkdir()
     return_to_checkpoint(folder, epoch=1)
     assert load_checkpoint(folder)[1]["epoch"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["best.previous"]
 
 
 def test_returning_deletes_nothing_when_nothing_is_whole(tmp_path):
