@@ -179,9 +179,7 @@ class NeighbourhoodSampler:
             hop += 1
         return users, items, graphs[::-1], hop
 
-    def _draw_own(
-        self, neighbours: Neighbours, nodes: Rows, own: int, hop: int
-    ) -> DrawnNeighbours:
+    def _draw_own(self, neighbours: Neighbours, nodes: Rows, own: int, hop: int) -> DrawnNeighbours:
         """As many as at the first hop for the step's own users, which the objectives compare.
 
         Their features and relation embeddings are one product away, wherever others' are.
