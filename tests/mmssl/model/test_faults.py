@@ -14,7 +14,8 @@ from mmssl.data.dataset import ModalityFeatures
 from mmssl.data.sampling import Batch, BatchSampler
 from mmssl.model.mmssl import MMSSL
 from mmssl.settings import shipped
-from mmssl.training.learner import Learner, make_accelerator
+from mmssl.training.accelerator import make_accelerator
+from mmssl.training.learner import Learner
 
 OFFICIAL, PAPER = "tiktok_official.yaml", "tiktok.yaml"
 TIKTOK_ITEMS = 6710
@@ -219,7 +220,9 @@ def real_rows_of(name: str, *settings: str) -> tuple[np.ndarray, ...]:
     observed = model.graph.edges.toarray()[block.users][:, block.items]
     with torch.no_grad():
         final = model().final
-        rows = model._real_rows(block, model.observed.block(block.users, block.items, torch.float32), final)
+        rows = model._real_rows(
+            block, model.observed.block(block.users, block.items, torch.float32), final
+        )
     scores = final.user[block.users].double().numpy() @ final.item[block.items].double().numpy().T
     masked = scores * (1 - observed)
     predicted = masked / np.linalg.norm(masked, axis=1, keepdims=True)
