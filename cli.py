@@ -2,12 +2,14 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 import typer
 
 from extract.errors import InputError
+from mmssl import launch
 
 app = typer.Typer(
     name="mmssl",
@@ -18,8 +20,12 @@ app = typer.Typer(
 
 
 def fail(message: str, exit_code: int = 2) -> NoReturn:
-    """Print one line on standard error and leave."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    """Print one line on standard error and leave; of a machine's processes the first one does."""
+    if launch.local_index():
+        # A launcher ends all processes once one has ended: first let the other say why.
+        time.sleep(1)
+    else:
+        print(f"error: {' '.join(message.split())}", file=sys.stderr)
     raise SystemExit(exit_code)
 
 
@@ -32,6 +38,9 @@ def _drop_output() -> None:
 
 def run(application: typer.Typer, arguments: list[str]) -> NoReturn:
     """Run a command line; whatever a person can mend is one line and exit code 2."""
+    if launch.index():
+        # What several processes do together is told once, by the main one.
+        _drop_output()
     try:
         result = application(args=arguments, standalone_mode=False)
         sys.stdout.flush()

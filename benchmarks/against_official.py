@@ -27,7 +27,8 @@ from mmssl.data.dataset import ModalityFeatures
 from mmssl.evaluation.evaluate import evaluate_scores
 from mmssl.evaluation.ranking import inner_product, top_k
 from mmssl.settings import shipped
-from mmssl.training.learner import Learner, make_accelerator
+from mmssl.training.accelerator import make_accelerator
+from mmssl.training.learner import Learner
 
 CONFIGS = {"official": "tiktok_official.yaml", "paper": "tiktok.yaml"}
 # What was set before the first measurement: how many times faster or smaller.

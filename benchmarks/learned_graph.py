@@ -18,7 +18,8 @@ from mmssl.baselines.popularity import Popularity
 from mmssl.evaluation.evaluate import evaluate_scores
 from mmssl.evaluation.ranking import inner_product, top_k
 from mmssl.model.features import gather_features
-from mmssl.training.learner import Learner, make_accelerator
+from mmssl.training.accelerator import make_accelerator
+from mmssl.training.learner import Learner
 from mmssl.vectors import unit_rows
 
 

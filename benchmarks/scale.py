@@ -18,7 +18,8 @@ from mmssl.config import TrainingConfig
 from mmssl.data.dataset import Interactions, ModalityFeatures
 from mmssl.evaluation.evaluate import evaluate_scores
 from mmssl.settings import shipped
-from mmssl.training.learner import Learner, make_accelerator
+from mmssl.training.accelerator import make_accelerator
+from mmssl.training.learner import Learner
 
 # Weights of ranks 1, 2, ... are rank^-exponent: a few very popular items, active users less so.
 _USER_EXPONENT, _ITEM_EXPONENT = 0.6, 0.8

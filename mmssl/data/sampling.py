@@ -24,6 +24,10 @@ class Batch:
     positives: Tensor
     negatives: Tensor
 
+    def part(self, rows: slice) -> "Batch":
+        """Some of the users, with their items."""
+        return Batch(self.users[rows], self.positives[rows], self.negatives[rows])
+
 
 class BatchSampler:
     """Draws the published batches (METHOD section 2, published values).

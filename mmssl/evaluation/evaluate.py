@@ -14,8 +14,9 @@ from extract.device import resolve_device
 from extract.errors import InputError
 from mmssl.baselines.popularity import Popularity
 from mmssl.data.dataset import Dataset, Interactions
-from mmssl.evaluation.metrics import DEFAULT_KS, check_ks, per_user_metrics
+from mmssl.evaluation.metrics import DEFAULT_KS, METRICS, check_ks, per_user_metrics
 from mmssl.evaluation.ranking import Score, inner_product, rank_blocks
+from mmssl.processes import ONE, Processes
 from mmssl.recommend.model_folder import SavedModel
 
 Split: TypeAlias = Literal["val", "test"]
@@ -39,6 +40,7 @@ def evaluate_scores(
     exclude: csr_array,
     ks: Sequence[int] = DEFAULT_KS,
     block: int | None = None,
+    processes: Processes = ONE,
 ) -> Evaluation:
     """Rank all items for every user with a relevant one, and measure the lists.
 
@@ -48,6 +50,8 @@ def evaluate_scores(
         exclude: U x I; what is stored here is no candidate.
         ks: cut-offs K.
         block: users ranked at a time; by default as memory suggests.
+        processes: those to which the blocks are dealt out; all come to the result of one, bit by
+            bit, where they score alike.
 
     Raises:
         InputError: nothing is relevant to anybody, or a cut-off is below 1.
@@ -60,15 +64,20 @@ def evaluate_scores(
     # One number a pair, ascending, so that a look-up is a binary search.
     pairs = np.unique(relevant.users * n_items + relevant.items)
     users, counts = np.unique(pairs // n_items, return_counts=True)
-    parts = []
-    done = 0
-    for ranked in rank_blocks(score, users, exclude, cutoffs[-1], block):
-        listed = ranked.users[:, None] * n_items + ranked.items
-        at = np.minimum(np.searchsorted(pairs, listed), len(pairs) - 1)
-        hits = (pairs[at] == listed) & (ranked.items >= 0)
-        parts.append(per_user_metrics(hits, counts[done : done + len(hits)], cutoffs))
-        done += len(hits)
-    per_user = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    names = [f"{name}@{k}" for name in METRICS for k in cutoffs]
+    # A row a metric; the users of other processes stay zero until all are added up.
+    figures = np.zeros((len(names), len(users)))
+
+    def measure() -> None:
+        for ranked in rank_blocks(score, users, exclude, cutoffs[-1], block, processes):
+            listed = ranked.users[:, None] * n_items + ranked.items
+            at = np.minimum(np.searchsorted(pairs, listed), len(pairs) - 1)
+            hits = (pairs[at] == listed) & (ranked.items >= 0)
+            measured = per_user_metrics(hits, counts[ranked.place], cutoffs)
+            figures[:, ranked.place] = [measured[name] for name in names]
+
+    processes.agree(measure)
+    per_user = dict(zip(names, processes.summed(figures), strict=True))
     metrics = {name: float(values.mean()) for name, values in per_user.items()}
     return Evaluation(metrics, per_user, users)
 

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from mmssl.processes import ONE, Processes
+
 Score: TypeAlias = Callable[[Tensor], Tensor]
 """(b,) int64 user rows -> (b, I) finite scores in a new tensor, which the ranking overwrites."""
 
@@ -25,6 +27,8 @@ class RankedBlock(NamedTuple):
     """(b, min(k, I)) item rows, best first."""
     scores: NDArray[np.float32]
     """(b, min(k, I)) their scores, never rising."""
+    place: slice
+    """Where these users stand among all that were asked for."""
 
 
 def inner_product(users: Tensor, items: Tensor) -> Score:
@@ -85,6 +89,7 @@ def rank_blocks(
     exclude: csr_array,
     k: int,
     block: int | None = None,
+    processes: Processes = ONE,
 ) -> Iterator[RankedBlock]:
     """Rank all items for the users, a block of users at a time.
 
@@ -97,16 +102,18 @@ def rank_blocks(
         exclude: U x I; the items stored in a user's row are left out of the user's list.
         k: list length, at least 1; no list is longer than the I items.
         block: users at a time; by default as many as keep the scores at 32 MiB.
+        processes: those to which the blocks are dealt out in turn. Whole blocks, since a product of
+            another shape may differ in its last bit.
 
     Yields:
-        The lists of each block.
+        The lists of each block of this process.
 
     Raises:
         FloatingPointError: a score is NaN or +inf.
     """
     n_items = exclude.shape[1]
     step = block or max(1, _SCORES_PER_BLOCK // max(n_items, 1))
-    for start in range(0, len(users), step):
+    for start in range(processes.index * step, len(users), processes.count * step):
         rows = users[start : start + step]
         with torch.inference_mode():
             scores = score(torch.from_numpy(rows))
@@ -118,7 +125,8 @@ def rank_blocks(
             at = at.to(scores.device)
             scores[at[0], at[1]] = -torch.inf
             items, values = top_k_of_block(scores, k)
-        yield RankedBlock(rows, items.cpu().numpy(), values.float().cpu().numpy())
+        place = slice(start, start + len(rows))
+        yield RankedBlock(rows, items.cpu().numpy(), values.float().cpu().numpy(), place)
 
 
 def top_k(
@@ -127,17 +135,22 @@ def top_k(
     exclude: csr_array,
     k: int,
     block: int | None = None,
+    processes: Processes = ONE,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The lists of all the users at once; arguments and errors as of ``rank_blocks``.
+    """The lists of all the users at once, in every process; arguments as of ``rank_blocks``.
 
     Returns:
         (n, min(k, I)) int64 item rows, -1 behind a short list, and as many float32 scores.
+
+    Raises:
+        FloatingPointError: as ``rank_blocks``, in all processes.
     """
-    blocks = list(rank_blocks(score, users, exclude, k, block))
-    if not blocks:
-        nobody = (0, min(k, exclude.shape[1]))
-        return np.empty(nobody, dtype=np.int64), np.empty(nobody, dtype=np.float32)
-    return (
-        np.concatenate([ranked.items for ranked in blocks]),
-        np.concatenate([ranked.scores for ranked in blocks]),
-    )
+    shape = len(users), min(k, exclude.shape[1])
+    items, scores = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.float32)
+
+    def rank() -> None:
+        for ranked in rank_blocks(score, users, exclude, k, block, processes):
+            items[ranked.place], scores[ranked.place] = ranked.items, ranked.scores
+
+    processes.agree(rank)
+    return processes.summed(items), processes.summed(scores)

@@ -26,6 +26,17 @@ class CriticBlock:
     epsilon: Tensor
     """(M B', 1) draws of U(0, 1), modality after modality."""
 
+    def __len__(self) -> int:
+        """B'."""
+        return len(self.users)
+
+    def part(self, rows: slice) -> "CriticBlock":
+        """Some of the users, on the same items, with their draws."""
+        of_modalities = self.epsilon.view(-1, len(self), 1)[:, rows]
+        return CriticBlock(
+            self.users[rows], self.items, self.uniform[rows], of_modalities.reshape(-1, 1)
+        )
+
     def rows(self, side: TwoSided, observed: Tensor, mask_observed: bool) -> Tensor:
         """Equation 3 of the given vectors on this block: (B', S)."""
         return generated_rows(side.user[self.users], side.item[self.items], observed, mask_observed)

@@ -36,6 +36,7 @@ from mmssl.objectives.adversarial import (
 from mmssl.objectives.bpr import batch_l2, bpr
 from mmssl.objectives.info_nce import info_nce
 from mmssl.objectives.reconstruction import reconstruction
+from mmssl.processes import ONE, Processes
 from mmssl.vectors import unit_rows
 
 
@@ -71,6 +72,7 @@ class MMSSL(nn.Module):
         *,
         device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
+        processes: Processes = ONE,
     ) -> None:
         """Build the model with fresh parameters.
 
@@ -81,6 +83,7 @@ class MMSSL(nn.Module):
             generator: CPU generator of the critic's draws.
             device: where parameters and graphs live.
             dtype: of the parameters; float32, or float64 for comparisons.
+            processes: those that share the training; of the losses each gets its own part.
 
         Raises:
             InputError: what the configuration keeps of all items in a step is too large.
@@ -91,6 +94,7 @@ class MMSSL(nn.Module):
         device = device or torch.device("cpu")
         self.config = config
         self.modalities = tuple(features)
+        self.processes = processes
         self._generator = generator
         self._device, self._dtype = device, dtype
         n_users, n_items = observed.shape
@@ -249,7 +253,11 @@ class MMSSL(nn.Module):
     # --- training ----------------------------------------------------------------------------
 
     def critic_losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The parts of L_D on a fresh block; the forward pass is kept for ``losses(batch)``."""
+        """The parts of L_D on a fresh block; the forward pass is kept for ``losses(batch)``.
+
+        With several processes the block is common, each has the rows of some of its users, and the
+        parts are what these add to the whole. Dropout in the critic is each process's own.
+        """
         assert self.critic is not None
         adversarial = self.config.adversarial
         if adversarial.forward == "shared":
@@ -258,21 +266,38 @@ class MMSSL(nn.Module):
         else:
             with torch.no_grad():
                 step = self._forward_step(batch)
-        views, block, observed = step.views, step.block, step.observed
-        assert block is not None
-        assert observed is not None
+        views = step.views
+        block, observed = self._own_block(step)
         with torch.no_grad():
             real = self._real_rows(block, observed, views.final)
             fake = self._generated(block, observed, views)
-        return critic_losses(
-            self.critic,
-            fake,
-            real,
-            block.items,
-            block.epsilon,
-            adversarial.gradient_penalty,
-            views.final.item[block.items],
-        )
+        with self.processes.own_draws():
+            parts = critic_losses(
+                self.critic,
+                fake,
+                real,
+                block.items,
+                block.epsilon,
+                adversarial.gradient_penalty,
+                views.final.item[block.items],
+            )
+        return self._weighted(parts, step.block)
+
+    def _own_block(self, step: _Step) -> tuple[CriticBlock, Tensor]:
+        """This process's users of a step's block, and R on it."""
+        assert step.block is not None
+        assert step.observed is not None
+        own = self.processes.part(len(step.block))
+        return step.block.part(own), step.observed[own]
+
+    def _weighted(
+        self, parts: dict[str, Tensor], whole: Batch | CriticBlock | None
+    ) -> dict[str, Tensor]:
+        """Means over this process's part of some users, as parts of the mean over all of them."""
+        if self.processes.count == 1 or whole is None:
+            return parts
+        share = self.processes.share(len(whole.users))
+        return {name: share * part for name, part in parts.items()}
 
     def _real_rows(self, block: CriticBlock, observed: Tensor, final: TwoSided) -> Tensor:
         adversarial = self.config.adversarial
@@ -294,7 +319,12 @@ class MMSSL(nn.Module):
         return [block.rows(side, observed, mask) for side in views.features.values()]
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The weighted parts of L (equation 13) by name; their sum is what the model minimises."""
+        """The weighted parts of L (equation 13) by name; their sum is what the model minimises.
+
+        With several processes they are what this one's users add to the whole, and of what is not
+        a mean over users (the L2 of the features) a share as large. Views of all the batch's users
+        are negatives of the contrast. Dropout on the features is common to all processes.
+        """
         config = self.config
         if self._pending is not None and self._pending[0] is batch:
             step = self._pending[1]
@@ -302,9 +332,10 @@ class MMSSL(nn.Module):
             step = self._forward_step(batch)
         self._pending = None
         given, views, batch = batch, step.views, step.batch
-        users = views.final.user[batch.users]
-        positives = views.final.item[batch.positives]
-        negatives = views.final.item[batch.negatives]
+        own = batch.part(self.processes.part(len(batch.users)))
+        users = views.final.user[own.users]
+        positives = views.final.item[own.positives]
+        negatives = views.final.item[own.negatives]
         parts = {
             "bpr": bpr(users, positives, negatives),
             "embedding_l2": config.optimiser.embedding_l2 * batch_l2(users, positives, negatives),
@@ -313,24 +344,29 @@ class MMSSL(nn.Module):
         }
         if config.contrast.weight > 0:
             parts["contrast"] = config.contrast.weight * self._contrast(batch, views)
-        if self.critic is not None:
-            block, observed = step.block, step.observed
-            assert block is not None
-            assert observed is not None
-            fake = self._generated(block, observed, views)
-            parts["generator"] = config.adversarial.weight * generator_loss(
-                self.critic, fake, block.items, views.final.item[block.items]
-            )
         if config.reconstruction.weight > 0:
             features = views.features.values()
             parts["reconstruction"] = config.reconstruction.weight * reconstruction(
-                [side.user[batch.users] for side in features],
-                [side.item[batch.positives] for side in features],
-                [side.item[batch.negatives] for side in features],
+                [side.user[own.users] for side in features],
+                [side.item[own.positives] for side in features],
+                [side.item[own.negatives] for side in features],
             )
+        parts = self._weighted(parts, batch)
+        if self.critic is not None:
+            parts |= self._weighted({"generator": self._generator_loss(step)}, step.block)
         if self.stepwise is not None:
             self._refresh_stepwise(given, views)
         return parts
+
+    def _generator_loss(self, step: _Step) -> Tensor:
+        """lambda_g L_G on this process's part of a step's block."""
+        assert self.critic is not None
+        block, observed = self._own_block(step)
+        fake = self._generated(block, observed, step.views)
+        vectors = step.views.final.item[block.items]
+        with self.processes.own_draws():
+            loss = generator_loss(self.critic, fake, block.items, vectors)
+        return self.config.adversarial.weight * loss
 
     def _forward_step(self, batch: Batch) -> _Step:
         """A forward pass for a batch and a fresh block."""
@@ -370,6 +406,7 @@ class MMSSL(nn.Module):
         contrast = self.config.contrast
         side = views.final if contrast.anchor == "final" else views.collaborative
         anchors = side.user[batch.users]
+        own = self.processes.part(len(anchors))
         if contrast.stop_gradient == "anchor":
             anchors = anchors.detach()
         parts = []
@@ -377,7 +414,7 @@ class MMSSL(nn.Module):
             relation = side.user[batch.users]
             if contrast.stop_gradient == "relation":
                 relation = relation.detach()
-            parts.append(info_nce(relation, anchors, contrast.temperature))
+            parts.append(info_nce(relation, anchors, contrast.temperature, own))
         return torch.stack(parts).sum()
 
     def _draw_block(self, batch: Batch) -> CriticBlock:
@@ -419,7 +456,12 @@ class MMSSL(nn.Module):
                 else side
             )
             learned[m] = learned_relations(
-                alike, self.graph.edges, self.neighbours, relations.pairing, users
+                alike,
+                self.graph.edges,
+                self.neighbours,
+                relations.pairing,
+                users,
+                self.processes,
             )
         self.train(was_training)
         return learned
@@ -438,7 +480,8 @@ class MMSSL(nn.Module):
     def _batch_relations(self, batch: Batch, views: Views) -> dict[str, sp.csr_array]:
         """The graphs of a batch's users alone, from equation 3 on all items as just computed."""
         items = torch.arange(self.item_id.shape[0], device=self._device)
-        observed = self.observed.block(batch.users, items, self._dtype)
+        own = self.processes.part(len(batch.users))
+        observed = self.observed.block(batch.users[own], items, self._dtype)
         users = batch.users.cpu().numpy()
         shape = self.graph.edges.shape
         graphs = {}
@@ -446,9 +489,12 @@ class MMSSL(nn.Module):
             if not self.neighbours:
                 graphs[m] = sp.csr_array(shape, dtype=np.float32)
                 continue
-            rows = generated_rows(side.user[batch.users], side.item, observed)
+            rows = generated_rows(side.user[batch.users[own]], side.item, observed)
             best, _ = top_k_of_block(rows, self.neighbours)
-            graphs[m] = joined(users, best.cpu().numpy(), shape, self.config.relations.pairing)
+            lists = np.zeros((len(users), best.shape[1]), dtype=np.int64)
+            lists[own] = best.cpu().numpy()
+            lists = self.processes.summed(lists)
+            graphs[m] = joined(users, lists, shape, self.config.relations.pairing)
         return graphs
 
     def load_relations(self, edges: Mapping[str, sp.csr_array]) -> None:

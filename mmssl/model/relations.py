@@ -11,6 +11,7 @@ from mmssl.data.graphs import binary
 from mmssl.evaluation.ranking import inner_product, top_k
 from mmssl.model.features import TwoSided
 from mmssl.model.official import tiled_owners
+from mmssl.processes import ONE, Processes
 
 
 def neighbours_per_user(
@@ -34,6 +35,7 @@ def learned_relations(
     k: int,
     pairing: Literal["own", "tiled"] = "own",
     users: NDArray[np.int64] | None = None,
+    processes: Processes = ONE,
 ) -> sp.csr_array:
     """Joins every user with history to the k unobserved items with the highest F_u . F_i.
 
@@ -45,6 +47,9 @@ def learned_relations(
         k: see ``neighbours_per_user``; with 0 the graph is empty.
         pairing: ``own``, or ``tiled``: each item with the user of fault 5.
         users: (n,) rows of users with history, distinct, to join none but these.
+        processes: those among which the users are dealt out. The lists are put together rather
+            than made in each, so that all processes have the same graph even where a device's sums
+            do not always come to the same bits.
 
     Returns:
         (U, I) CSR matrix of ones.
@@ -53,7 +58,9 @@ def learned_relations(
         return sp.csr_array(observed.shape, dtype=np.float32)
     if users is None:
         users = np.flatnonzero(np.diff(observed.indptr))
-    items, _ = top_k(inner_product(features.user, features.item), users, observed, k)
+    items, _ = top_k(
+        inner_product(features.user, features.item), users, observed, k, processes=processes
+    )
     return joined(users, items, observed.shape, pairing)
 
 

@@ -116,8 +116,12 @@ class Critic(nn.Module):
         """
         first = self._activate(rows @ self._first_weights(items, vectors) + self.b1, 0)
         second = self._activate(first @ self.w2 + self.b2, 1)
-        scores: Tensor = second @ self.w3 + self.b3
-        return scores if self._output == "linear" else 100 * scores.sigmoid()
+        scores: Tensor = second @ self.w3
+        if self._output == "linear":
+            # L_D does not depend on b3: it moves real and generated scores alike. What is left of
+            # its gradient is rounding, which Adam would blow up to whole steps.
+            return scores + self.b3.detach()
+        return 100 * (scores + self.b3).sigmoid()
 
     def _first_weights(self, items: Tensor, vectors: Tensor | None) -> Tensor:
         if not self._from_vectors:

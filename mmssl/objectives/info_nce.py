@@ -6,7 +6,9 @@ from torch import Tensor
 from mmssl.vectors import unit_rows
 
 
-def info_nce(anchors: Tensor, positives: Tensor, temperature: float) -> Tensor:
+def info_nce(
+    anchors: Tensor, positives: Tensor, temperature: float, own: slice = slice(None)
+) -> Tensor:
     """METHOD equation 12 over a batch of distinct users, one direction, mean over users.
 
     -log( exp(s(a,p)/tau) / (sum_j exp(s(a,a_j)/tau) + sum_j exp(s(a,p_j)/tau) - exp(s(a,a)/tau))
@@ -16,18 +18,18 @@ def info_nce(anchors: Tensor, positives: Tensor, temperature: float) -> Tensor:
         anchors: (B, d) relation embeddings of one modality.
         positives: (B, d) final or collaborative vectors of the same users.
         temperature: tau, above 0.
+        own: the users over whom the mean is taken; all users' views stay their negatives.
 
     Returns:
         A scalar.
     """
     anchors, positives = unit_rows(anchors), unit_rows(positives)
-    # (B, B): how alike user i's anchor is to user j's anchor, and to user j's positive.
-    within = anchors @ anchors.T / temperature
-    across = anchors @ positives.T / temperature
-    off_diagonal = within.masked_fill(
-        torch.eye(len(within), dtype=torch.bool, device=within.device), -torch.inf
-    )
+    # (own, B): how alike user i's anchor is to user j's anchor, and to user j's positive.
+    within = anchors[own] @ anchors.T / temperature
+    across = anchors[own] @ positives.T / temperature
+    itself = torch.eye(len(anchors), dtype=torch.bool, device=within.device)[own]
+    off_diagonal = within.masked_fill(itself, -torch.inf)
     # In logarithms, since exp(1/tau) overflows single precision for tau below .012.
     log_total = torch.logsumexp(torch.cat([off_diagonal, across], dim=1), dim=1)
-    log_share = across.diagonal() - log_total
+    log_share = across.diagonal(own.start or 0) - log_total
     return -torch.log(log_share.exp() + 1e-8).mean()

@@ -1,24 +1,29 @@
 """Whether every part of the objective moves the model: gradient norms, part by part."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 
 def part_gradient_norms(
-    parts: Mapping[str, Tensor], parameters: Iterable[nn.Parameter]
+    parts: Mapping[str, Tensor],
+    parameters: Iterable[nn.Parameter],
+    add_up: Callable[[Sequence[Tensor | None]], None] = lambda _: None,
 ) -> dict[str, float]:
     """L2 norm, over all parameters together, of each part's gradient.
 
     Args:
         parts: scalar parts of one objective, weights included; their graph is kept.
         parameters: the trainable parameters.
+        add_up: makes gradients, in place, those of the whole where a process has a part of it.
     """
     wanted = list(parameters)
     norms = {}
     for name, part in parts.items():
-        gradients = torch.autograd.grad(part, wanted, retain_graph=True, allow_unused=True)
+        found = torch.autograd.grad(part, wanted, retain_graph=True, allow_unused=True)
+        gradients = [g if g is None or g.is_sparse else g.contiguous() for g in found]
+        add_up(gradients)
         norms[name] = total_norm(gradients)
     return norms
 

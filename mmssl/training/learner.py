@@ -1,24 +1,22 @@
 """What learns: the model, its optimisers and random draws - one step of them, and their state."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
 import scipy.sparse as sp
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import ProjectConfiguration, patch_environment
-from torch import Tensor
+from torch import Tensor, nn
 
-from extract.device import resolve_device
 from extract.errors import InputError
 from mmssl.config import TrainingConfig
 from mmssl.data.dataset import ModalityFeatures
 from mmssl.data.graphs import csr_arrays, csr_tensors
 from mmssl.data.sampling import Batch, BatchSampler
 from mmssl.model.mmssl import MMSSL
+from mmssl.processes import Processes
+from mmssl.training.accelerator import refuse_what_needs_one_process
 from mmssl.training.checkpoint import flatten_optimiser, restore_optimiser
 from mmssl.training.diagnostics import parameter_gradient_norms, part_gradient_norms
 from mmssl.training.lazy import LazyAdamW
@@ -63,18 +61,30 @@ class Learner:
             config: the run's configuration.
             observed: (U, I) training interactions.
             features: raw embeddings by modality.
-            accelerator: device and precision.
+            accelerator: device, precision and processes.
             profile: counts the time of a step's parts; nothing does when left out.
+
+        Raises:
+            InputError: what cannot be trained, or cannot in several processes.
         """
         self.accelerator = accelerator
+        self.processes = Processes.of(accelerator)
         self._profile = profile or Profile(accelerator.device, enabled=False)
         torch.manual_seed(config.seed)
         self._draws = torch.Generator().manual_seed(config.seed)
         self._shape = observed.shape
-        self.model = MMSSL(config, observed, features, self._draws, device=accelerator.device)
+        self.model = MMSSL(
+            config,
+            observed,
+            features,
+            self._draws,
+            device=accelerator.device,
+            processes=self.processes,
+        )
         self.sampler = BatchSampler(
             observed, config.optimiser.batch_users, self._draws, accelerator.device
         )
+        refuse_what_needs_one_process(config, self.sampler.batch_size, self.processes.count)
         critic = self.model.critic
         for within in ("critic", "losses"):
             self._profile.watch(self.model, "forward", within)
@@ -120,7 +130,7 @@ class Learner:
                 over all parameters but the critic's), ``parameters`` and ``critic`` (by name).
 
         Returns:
-            The value of every part, weights included.
+            The value of every part, weights included, over all processes.
 
         Raises:
             TrainingDivergedError: a part is not finite.
@@ -130,7 +140,7 @@ class Learner:
         if critic is not None:
             with self.accelerator.autocast(), section("critic"):
                 critic_parts = self.model.critic_losses(batch)
-            values |= self._backward(critic_parts)
+            values |= self._backward(critic_parts, critic.parameters())
             with section("optimiser"):
                 self._critic_optimiser.step()
             if norms is not None:
@@ -140,8 +150,10 @@ class Learner:
         with self.accelerator.autocast(), section("losses"):
             parts = self.model.losses(batch)
         if norms is not None:
-            norms["parts"] = part_gradient_norms(parts, self._parameters)
-        values |= self._backward(parts)
+            norms["parts"] = part_gradient_norms(
+                parts, self._parameters, self.processes.add_gradients
+            )
+        values |= self._backward(parts, self._parameters)
         with section("optimiser"):
             self._descend()
         if critic is not None:
@@ -173,8 +185,14 @@ class Learner:
         """The optimisers of everything but the critic."""
         return [o for o in (self._optimiser, self._table_optimiser) if o is not None]
 
-    def _backward(self, parts: Mapping[str, Tensor]) -> dict[str, float]:
-        values = {name: float(part.detach()) for name, part in parts.items()}
+    def _backward(
+        self, parts: Mapping[str, Tensor], parameters: Iterable[nn.Parameter]
+    ) -> dict[str, float]:
+        """Values and gradients of one objective, over all processes."""
+        stacked = torch.stack(list(parts.values()))
+        # Known to all before the backward pass: what is not finite ends every process here.
+        totals = self.processes.add(stacked.detach().clone())
+        values = dict(zip(parts, totals.tolist(), strict=True))
         broken = [name for name, value in values.items() if not math.isfinite(value)]
         if broken:
             self.diverged(
@@ -182,7 +200,8 @@ class Learner:
                 [_WHAT_TO_LOWER[name] for name in broken],
             )
         with self._profile.section("backward"):
-            self.accelerator.backward(torch.stack(list(parts.values())).sum())
+            self.accelerator.backward(stacked.sum())
+            self.processes.add_gradients(p.grad for p in parameters)
         return values
 
     @property
@@ -274,34 +293,3 @@ class Learner:
 def _blown_up(parameters: Iterable[Tensor]) -> bool:
     # No weight of a working model comes near 1e15; comparisons with NaN are false.
     return not all(bool((p.detach().abs() < 1e15).all()) for p in parameters)
-
-
-def make_accelerator(
-    device: str, precision: str, trackers: Sequence[str] = (), tracked_in: Path | None = None
-) -> Accelerator:
-    """Device, precision and trackers through accelerate.
-
-    Args:
-        device: ``auto``, ``cpu``, ``cuda:N`` or ``mps``.
-        precision: ``full``, ``bf16`` or ``fp16``.
-        trackers: names of ``tracking.TRACKERS`` that are installed; ``tracking`` starts them.
-        tracked_in: folder of what those write that write files.
-
-    Raises:
-        InputError: no such device here, a precision that it lacks, or several processes.
-    """
-    place = resolve_device(device)
-    # Accelerate keeps device and precision for the whole process; a second run may want others.
-    AcceleratorState._reset_state(reset_partial_state=True)
-    with patch_environment(accelerate_torch_device=str(place)):
-        accelerator = Accelerator(
-            mixed_precision="no" if precision == "full" else precision,
-            cpu=place.type == "cpu",
-            log_with=list(trackers) or None,
-            project_config=ProjectConfiguration(logging_dir=tracked_in and str(tracked_in)),
-        )
-    if precision == "fp16" and place.type != "cuda":
-        raise InputError(f"precision=fp16 needs a CUDA device; on {place.type} use bf16 or full")
-    if accelerator.num_processes > 1:
-        raise InputError("training runs in one process; start it without `accelerate launch`")
-    return accelerator

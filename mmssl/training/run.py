@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 
+from mmssl import launch
 from mmssl.baselines.popularity import Popularity
 from mmssl.config import TrainingConfig
 from mmssl.data.dataset import Dataset
 from mmssl.evaluation.evaluate import Evaluation, evaluate_scores
+from mmssl.evaluation.ranking import Score
 from mmssl.training.checkpoint import load_checkpoint, return_to_checkpoint, save_checkpoint
 from mmssl.training.early_stopping import EarlyStopping
 from mmssl.training.export import export_model
@@ -39,7 +41,9 @@ class Run:
     ) -> None:
         self.config, self.dataset, self.folder = config, dataset, folder
         self.learner, self.profile, self.signals = learner, profile, signals
-        self.report = report or (lambda _: None)
+        self.processes, self.on_main = learner.processes, learner.processes.on_main
+        speaks = report is not None and self.processes.is_main
+        self.report: Callable[[str], Any] = report if report and speaks else _say_nothing
         self.model = learner.model
         self.seen = dataset.matrix("train")
         self.stopping = EarlyStopping(config.optimiser.patience)
@@ -56,7 +60,13 @@ class Run:
                 f" {len(self.dataset.item_ids)} items: nearly every list holds them all; take"
                 " selection_metric=ndcg@10, or more items"
             )
-        self.folder.log(
+        if launch.asked_for_several():
+            self.report(
+                "warning: `accelerate launch --cpu` starts one process, however many are asked for,"
+                " unless MPI starts them: take `torchrun --nproc_per_node N`"
+            )
+        self.on_main(
+            self.folder.log,
             "start",
             users=len(self.dataset.user_ids),
             items=len(self.dataset.item_ids),
@@ -66,18 +76,22 @@ class Run:
             parameters=sum(p.numel() for p in self.model.parameters()),
             device=str(self.learner.accelerator.device),
             threads=torch.get_num_threads(),
+            processes=self.processes.count,
         )
 
     def resume(self) -> None:
         """Go on from the last checkpoint."""
-        tensors, facts = return_to_checkpoint(self.folder.last)
+        # The main process deletes what is passed over, then all read what it left.
+        self.on_main(return_to_checkpoint, self.folder.last)
+        tensors, facts = self.processes.agree(load_checkpoint, self.folder.last)
         self.progress = Progress(**facts["progress"])
         self.stopping = EarlyStopping(**facts["early_stopping"])
         if self.stopping.best_epoch:
             # A kill after the best epoch was saved and before its end was: the epoch is done again.
-            return_to_checkpoint(self.folder.best, epoch=self.stopping.best_epoch)
+            best = self.stopping.best_epoch
+            self.on_main(return_to_checkpoint, self.folder.best, epoch=best)
         self.learner.restore(tensors, facts)
-        self.folder.cut_log(facts["log_size"])
+        self.on_main(self.folder.cut_log, facts["log_size"])
         self._tell_saved()
         self.report(f"going on after {self.progress}")
 
@@ -99,7 +113,8 @@ class Run:
         improved = self.stopping.update(epoch, value)
         ended = time.perf_counter()
         seconds = progress.step_seconds + ended - stepped
-        self.folder.log(
+        self.on_main(
+            self.folder.log,
             "epoch",
             epoch=epoch,
             losses=losses,
@@ -125,6 +140,7 @@ class Run:
             f" (best {self.stopping.best_value:.4f} at {self.stopping.best_epoch}),"
             f" {seconds:.1f} s"
         )
+        self._share_signals()
         self.signals.check()
 
     def _steps(self, epoch: int) -> None:
@@ -146,11 +162,16 @@ class Run:
             parts = self.learner.step(batch, norms)
             progress.end_step(parts, time.perf_counter() - started)
             if norms is not None:
-                self.folder.log("gradient_norms", epoch=epoch, **norms)
+                self.on_main(self.folder.log, "gradient_norms", epoch=epoch, **norms)
             overdue = time.monotonic() - self.saved_at >= self.save_seconds
-            if overdue or self.signals.received:
+            if self.processes.any(overdue or self.signals.received is not None):
                 self._save()
+                self._share_signals()
                 self.signals.check()
+
+    def _share_signals(self) -> None:
+        """A signal that one process has received is every process's: they stop together."""
+        self.signals.received = self.processes.largest(self.signals.received or 0) or None
 
     def _refresh_is_due(self, epoch: int) -> bool:
         after = epoch - self.config.relations.warm_up
@@ -165,11 +186,19 @@ class Run:
         self.model.eval()
         try:
             with self.profile.section("evaluation"):
-                return evaluate_scores(self.model.score, self.dataset.val, exclude=self.seen)
+                return self._measure(self.model.score)
         except FloatingPointError as error:
             self.learner.diverged(str(error), ["optimiser.learning_rate"])
 
+    def _measure(self, score: Score) -> Evaluation:
+        return evaluate_scores(score, self.dataset.val, exclude=self.seen, processes=self.processes)
+
     def _save(self, improved: bool = False) -> None:
+        self.on_main(self._write_checkpoints, improved)
+        if not self.processes.is_main:
+            self._tell_saved()
+
+    def _write_checkpoints(self, improved: bool) -> None:
         """Save all that going on needs, and before it, at the best epoch's end, the best model."""
         with self.signals.held(), self.profile.section("checkpoint"):
             if improved:
@@ -182,6 +211,7 @@ class Run:
                 "log_size": self.folder.log_size(),
             }
             save_checkpoint(self.folder.last, tensors, own | facts)
+            # While signals are still held: what is saved must be told as it is.
             self._tell_saved()
 
     def _tell_saved(self) -> None:
@@ -194,13 +224,12 @@ class Run:
     def finish(self) -> TrainingResult:
         """The best epoch's model, its metrics beside popularity's, and the run's cost."""
         best_epoch = self.stopping.best_epoch
-        tensors, _ = load_checkpoint(self.folder.best, epoch=best_epoch)
+        tensors, _ = self.processes.agree(load_checkpoint, self.folder.best, epoch=best_epoch)
         self.learner.load_model(tensors)
         evaluation = self._evaluate()
-        popularity = evaluate_scores(
-            Popularity(self.seen).score, self.dataset.val, exclude=self.seen
-        )
-        export_model(
+        popularity = self._measure(Popularity(self.seen).score)
+        self.on_main(
+            export_model,
             self.model,
             self.dataset,
             self.folder.model,
@@ -209,7 +238,8 @@ class Run:
             popularity=popularity,
         )
         with self.signals.held():
-            write_metrics(
+            self.on_main(
+                write_metrics,
                 self.folder.metrics,
                 self.dataset,
                 seed=self.config.seed,
@@ -222,6 +252,12 @@ class Run:
 
     def write_profile(self) -> None:
         """Where the time went, if that was asked for."""
+        if not self.processes.is_main:
+            return
         reached = {"reached": str(self.progress)}
         for line in self.profile.write(self.folder.profile, **reached):
             self.report(line)
+
+
+def _say_nothing(_: str) -> None:
+    return None

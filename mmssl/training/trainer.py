@@ -1,12 +1,15 @@
 """Training: what is trained, where, and what may interrupt it."""
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from extract.errors import InputError
 from mmssl.config import TrainingConfig
 from mmssl.data.dataset import Dataset, ModalityFeatures
-from mmssl.training.learner import Learner, TrainingDivergedError, make_accelerator
+from mmssl.processes import Processes
+from mmssl.training.accelerator import make_accelerator
+from mmssl.training.learner import Learner, TrainingDivergedError
 from mmssl.training.profile import Profile
 from mmssl.training.result import TrainingResult
 from mmssl.training.run import Run
@@ -39,6 +42,10 @@ def train(
     the finished model is written: then the last checkpoint is what training goes on from. A
     checkpoint being written is always completed.
 
+    Under ``torchrun`` or ``accelerate launch`` the processes share the run: same result, the losses
+    of one process but for rounding (and the critic's dropout, which is each process's own). The
+    main process writes and reports; all of them need to reach ``data`` and ``out``.
+
     Args:
         config: the whole run.
         data: a dataset, or the folder of one.
@@ -60,39 +67,42 @@ def train(
         raise InputError(f"save_minutes {save_minutes}: the time between checkpoints is above 0")
     check_trackers(trackers)
     folder = RunFolder(Path(out))
-    with StopSignals() as signals:
-        dataset = data if isinstance(data, Dataset) else Dataset.open(data)
+    # Of several processes the main one alone holds the folder and follows the run.
+    with StopSignals() as signals, ExitStack() as held:
+        accelerator = make_accelerator(device, config.precision, trackers, folder.trackers)
+        processes = Processes.of(accelerator)
+        agree, on_main = processes.agree, processes.on_main
+        dataset = data if isinstance(data, Dataset) else agree(Dataset.open, data)
         if not len(dataset.val):
             raise InputError(
                 f"{dataset.path}: no validation interactions, so no epoch can be chosen;"
                 " prepare the dataset with a validation split"
             )
         features = _select(dataset, config.features.modalities)
-        accelerator = make_accelerator(device, config.precision, trackers, folder.trackers)
-        with folder.claim(config, dataset.digest, overwrite) as found:
-            clock = Profile(accelerator.device, enabled=profile)
-            learner = Learner(config, dataset.matrix("train"), features, accelerator, clock)
-            run = Run(config, dataset, folder, learner, clock, signals, save_minutes, report)
-            if found == "resume":
-                run.resume()
-            else:
-                # Everything that can be refused has been: now an older run may be deleted.
-                folder.begin(config, dataset.digest)
-                run.start()
-            follow = tracking(
-                accelerator, folder.trackers, folder.path.name, config, run.progress.epoch
-            )
-            try:
-                with follow:
-                    with signals.deferred():
-                        while not run.ended():
-                            run.train_epoch()
-                    return run.finish()
-            except TrainingDivergedError as error:
-                epoch = run.progress.epoch + 1
-                raise TrainingDivergedError(f"{out}: epoch {epoch}: {error}") from None
-            finally:
-                run.write_profile()
+        on_main(held.enter_context, folder.claim(config, dataset.digest, overwrite))
+        found = agree(folder.check, config, dataset.digest, overwrite)
+        clock = Profile(accelerator.device, enabled=profile and processes.is_main)
+        learner = Learner(config, dataset.matrix("train"), features, accelerator, clock)
+        run = Run(config, dataset, folder, learner, clock, signals, save_minutes, report)
+        if found == "resume":
+            run.resume()
+        else:
+            # Everything that can be refused has been: now an older run may be deleted.
+            on_main(folder.begin, config, dataset.digest)
+            run.start()
+        epoch = run.progress.epoch
+        follow = tracking(accelerator, folder.trackers, folder.path.name, config, epoch)
+        try:
+            on_main(held.enter_context, follow)
+            with signals.deferred():
+                while not run.ended():
+                    run.train_epoch()
+            return run.finish()
+        except TrainingDivergedError as error:
+            epoch = run.progress.epoch + 1
+            raise TrainingDivergedError(f"{out}: epoch {epoch}: {error}") from None
+        finally:
+            run.write_profile()
 
 
 def _select(dataset: Dataset, wanted: tuple[str, ...] | None) -> dict[str, ModalityFeatures]:

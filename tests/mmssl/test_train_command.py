@@ -70,6 +70,16 @@ def test_what_is_wrong_is_one_line_and_exit_code_2(project, capsys, arguments, s
     assert err.count("\n") == 1
 
 
+def test_of_several_processes_the_first_of_a_machine_says_what_is_wrong(
+    project, capsys, monkeypatch
+):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    for local, lines in (("0", 1), ("1", 0)):
+        monkeypatch.setenv("LOCAL_RANK", local)
+        code, out, err = call(capsys, "seeed=1")
+        assert (code, out, err.count("\n")) == (2, "", lines)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

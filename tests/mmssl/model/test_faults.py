@@ -14,7 +14,8 @@ from mmssl.data.dataset import ModalityFeatures
 from mmssl.data.sampling import Batch, BatchSampler
 from mmssl.model.mmssl import MMSSL
 from mmssl.settings import shipped
-from mmssl.training.learner import Learner, make_accelerator
+from mmssl.training.accelerator import make_accelerator
+from mmssl.training.learner import Learner
 
 OFFICIAL, PAPER = "tiktok_official.yaml", "tiktok.yaml"
 TIKTOK_ITEMS = 6710

@@ -5,8 +5,9 @@ import torch
 
 from mmssl.config import TrainingConfig
 from mmssl.model.official import StepwiseRelations, scrambled_keys, tiled_owners
+from mmssl.training.accelerator import make_accelerator
 from mmssl.training.checkpoint import load_checkpoint
-from mmssl.training.learner import Learner, make_accelerator
+from mmssl.training.learner import Learner
 from mmssl.training.trainer import train
 
 SMALL = (

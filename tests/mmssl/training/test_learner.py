@@ -4,7 +4,9 @@ import torch
 
 from extract.errors import InputError
 from mmssl.config import TrainingConfig
-from mmssl.training.learner import Learner, make_accelerator
+from mmssl.training import accelerator as accelerator_module
+from mmssl.training.accelerator import make_accelerator, refuse_what_needs_one_process
+from mmssl.training.learner import Learner
 
 
 def learner(dataset, *settings: str) -> Learner:
@@ -119,9 +121,42 @@ def test_without_the_adversarial_part_there_is_no_critic(dataset):
     built.step(built.sampler.draw())
 
 
-def test_several_processes_and_absent_devices_are_refused_in_one_line(monkeypatch):
+def test_absent_devices_are_refused_in_one_line():
     with pytest.raises(InputError, match="unknown device"):
         make_accelerator("tpu", "no")
-    monkeypatch.setattr("accelerate.Accelerator.num_processes", property(lambda self: 2))
-    with pytest.raises(InputError, match="one process"):
-        make_accelerator("cpu", "no")
+
+
+@pytest.mark.parametrize(
+    ("setting", "batch", "says"),
+    [
+        ("seed=2", 2, "3 processes share batches of 2 users"),
+        ("adversarial.critic_users=2", 9, "3 processes share adversarial.critic_users=2"),
+        ("adversarial.critic_batch_norm=true", 9, "critic_batch_norm=true trains in one process"),
+    ],
+)
+def test_what_several_processes_would_compute_otherwise_is_refused(setting, batch, says):
+    config = TrainingConfig.load(None, [setting])
+    refuse_what_needs_one_process(config, batch, 1)
+    with pytest.raises(InputError, match=says):
+        refuse_what_needs_one_process(config, batch, 3)
+    # Without a critic its settings do not matter.
+    if setting.startswith("adversarial"):
+        without = TrainingConfig.load(None, [setting, "adversarial.weight=0"])
+        refuse_what_needs_one_process(without, batch, 3)
+
+
+@pytest.mark.parametrize(
+    ("device", "place", "says"),
+    [
+        ("auto", "mps", "several processes cannot share --device mps"),
+        ("cuda:1", "cuda:1", "--device cuda:1: each of several processes takes the GPU"),
+        ("auto", "cuda:0", r"2 processes, but 1 CUDA GPU\(s\) here"),
+    ],
+)
+def test_devices_that_several_processes_would_share_are_refused(monkeypatch, device, place, says):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr(accelerator_module, "resolve_device", lambda name: torch.device(place))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(InputError, match=says):
+        make_accelerator(device, "full")

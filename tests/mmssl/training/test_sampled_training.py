@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from mmssl.config import TrainingConfig
+from mmssl.training.accelerator import make_accelerator
 from mmssl.training.checkpoint import load_checkpoint
 from mmssl.training.lazy import LazyAdamW
-from mmssl.training.learner import Learner, make_accelerator
+from mmssl.training.learner import Learner
 from mmssl.training.trainer import train
 
 SETTINGS = (
