@@ -21,7 +21,7 @@ from mmssl.model.attention import CrossModalAttention
 from mmssl.model.critic_block import CriticBlock, draw_block
 from mmssl.model.features import Projection, TwoSided, feature_l2, gather_features, scale
 from mmssl.model.limits import refuse_what_is_too_large
-from mmssl.model.neighbourhood import NeighbourhoodSampler
+from mmssl.model.neighbourhood import Neighbourhood, NeighbourhoodSampler
 from mmssl.model.official import StepwiseRelations
 from mmssl.model.propagation import propagate
 from mmssl.model.relations import joined, learned_relations, neighbours_per_user, union
@@ -181,8 +181,15 @@ class MMSSL(nn.Module):
 
     # --- forward -----------------------------------------------------------------------------
 
-    def forward(self) -> Views:
-        """Equations 1, 2 and 8 to 11 for all users and items."""
+    def forward(self, drawn: Neighbourhood | None = None) -> Views:
+        """Equations 1, 2 and 8 to 11 for all users and items, or estimated for those of a step."""
+        if drawn is not None:
+            # Sparse gradients: of the tables' rows, only those touched have one.
+            ids = TwoSided(
+                embedding(drawn.touched_users, self.user_id, sparse=True),
+                embedding(drawn.touched_items, self.item_id, sparse=True),
+            )
+            return self._views(drawn.graphs, self._project(drawn.projected_items), ids)
         n_users, n_items = self.graph.edges.shape
         whole = Graphs(
             users=n_users,
@@ -388,14 +395,8 @@ class MMSSL(nn.Module):
             needed,
             relations_at_start=from_relations,
         )
-        # Sparse gradients: of the tables' rows, only those touched have one.
-        ids = TwoSided(
-            embedding(drawn.touched_users, self.user_id, sparse=True),
-            embedding(drawn.touched_items, self.item_id, sparse=True),
-        )
-        views = self._views(drawn.graphs, self._project(drawn.projected_items), ids)
         return _Step(
-            views,
+            self(drawn),
             Batch(drawn.user_rows[0], *drawn.item_rows[:2]),
             block and replace(block, users=drawn.user_rows[1], items=drawn.item_rows[2]),
             observed,
