@@ -20,6 +20,7 @@ import random
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -119,6 +120,18 @@ def train_one(run: Run, data: Path, work: Path, commit: str, threads: int) -> di
     }
 
 
+def end_with_the_study() -> None:
+    """To be called in a worker: it ends when the study does, however that ends."""
+    study = multiprocessing.parent_process()
+    assert study is not None
+
+    def wait() -> None:
+        study.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def read_rows(path: Path) -> list[dict[str, str]]:
     """All rows there are."""
     if not path.is_file():
@@ -159,7 +172,9 @@ def run_stages(study: dict[str, Any], arguments: argparse.Namespace) -> None:
             append_row(arguments.rows, {**done[key], "stage": run.stage, "name": run.name})
     print(f"{len(pending)} trainings to do", flush=True)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(arguments.workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(
+        arguments.workers, mp_context=context, initializer=end_with_the_study
+    ) as pool:
         jobs = {
             pool.submit(
                 *(train_one, run, arguments.data, arguments.work, commit, arguments.threads)
