@@ -55,7 +55,7 @@ def measure(variant: str, data: Path, steps: int) -> dict[str, Any]:
     held = [] if own else published.dense_graphs(train)
 
     model.refresh_relations()
-    model.begin_epoch()
+    model.relations.begin_epoch()
     model.train()
     times = []
     for step in range(steps):

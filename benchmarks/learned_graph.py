@@ -11,13 +11,11 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from mmssl import Dataset, TrainingConfig
 from mmssl.baselines.popularity import Popularity
 from mmssl.evaluation.evaluate import evaluate_scores
 from mmssl.evaluation.ranking import inner_product, top_k
-from mmssl.model.features import gather_features
 from mmssl.training.accelerator import make_accelerator
 from mmssl.training.learner import Learner
 from mmssl.vectors import unit_rows
@@ -29,12 +27,10 @@ def describe(learner: Learner, dataset: Dataset, epoch: int) -> list[str]:
     users = np.flatnonzero(np.diff(train.indptr))
     model.eval()
     lines = []
-    with torch.no_grad():
-        features = gather_features(model._project(), model.graph)
-    for modality, side in features.items():
+    for modality, side in model.features().items():
         for similarity, item in (("product", side.item), ("cosine", unit_rows(side.item))):
             score = inner_product(side.user, item)
-            items, _ = top_k(score, users, train, model.neighbours)
+            items, _ = top_k(score, users, train, model.relations.k)
             metrics = evaluate_scores(score, dataset.val, train).metrics
             lines.append(
                 f"{epoch:5}  {modality:8}  {similarity:10}  {len(np.unique(items)):6}"
@@ -58,11 +54,11 @@ def main() -> None:
     train = dataset.matrix("train")
     learner = Learner(config, train, dataset.features, make_accelerator("cpu", "full"))
     popularity = evaluate_scores(Popularity(train).score, dataset.val, train).metrics["recall@20"]
-    print(f"k = {learner.model.neighbours} of {train.shape[1]} items; popularity {popularity:.4f}")
+    print(f"k = {learner.model.relations.k} of {train.shape[1]} items; popularity {popularity:.4f}")
     print("epoch  modality  similarity   items  recall@20 of the features alone")
     print(*describe(learner, dataset, 0), sep="\n", flush=True)
     for epoch in range(1, given.epochs + 1):
-        learner.model.begin_epoch()
+        learner.model.relations.begin_epoch()
         learner.model.train()
         for _ in range(len(learner.sampler)):
             learner.step(learner.sampler.draw())

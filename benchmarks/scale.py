@@ -131,9 +131,9 @@ def measure(
     report(f"drawn: {size.users:,} users x {size.items:,} items, {observed.nnz:,} interactions")
     learner = Learner(config, observed, features, make_accelerator("cpu", config.precision))
     model = learner.model
-    k = model.neighbours
+    k = model.relations.k
     loading = _Clock()
-    model.load_relations({m: stand_in_relations(size, k, draw) for m in features})
+    model.relations.load({m: stand_in_relations(size, k, draw) for m in features})
     loaded = loading.seconds()
 
     model.train()
@@ -153,10 +153,10 @@ def measure(
     factor = len(with_history) / len(some)
     # What a refresh does for nobody is what it does once, however many users there are.
     clock = _Clock()
-    model.learn_relations(some[:0])
+    model.relations.learned(model.features(), some[:0])
     once = clock.seconds()
     clock = _Clock()
-    model.learn_relations(some)
+    model.relations.learned(model.features(), some)
     refresh = once + factor * max(clock.seconds() - once, 0.0) + loaded
     report(f"refresh: {len(some):,} users ranked")
 

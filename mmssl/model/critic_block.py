@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mmssl.config import AdversarialConfig
 from mmssl.data.sampling import Batch, distinct
 from mmssl.model.features import TwoSided
 from mmssl.objectives.adversarial import generated_rows
@@ -40,6 +41,11 @@ class CriticBlock:
     def rows(self, side: TwoSided, observed: Tensor, mask_observed: bool) -> Tensor:
         """Equation 3 of the given vectors on this block: (B', S)."""
         return generated_rows(side.user[self.users], side.item[self.items], observed, mask_observed)
+
+
+def block_items(config: AdversarialConfig, n_items: int) -> int:
+    """S: ``critic_items``, at most all."""
+    return n_items if config.critic_items == "all" else min(config.critic_items, n_items)
 
 
 def draw_block(

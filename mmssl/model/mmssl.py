@@ -1,13 +1,10 @@
 """MMSSL (Wei et al., WWW 2023) composed of its parts; docs and tests name equations of METHOD."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Self
 
-import numpy as np
 import scipy.sparse as sp
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
@@ -16,44 +13,18 @@ from mmssl.data.dataset import ModalityFeatures
 from mmssl.data.graphs import Adjacency, BipartiteGraph
 from mmssl.data.neighbours import TwoSidedNeighbours
 from mmssl.data.sampling import Batch
-from mmssl.evaluation.ranking import inner_product, top_k_of_block
+from mmssl.evaluation.ranking import inner_product
 from mmssl.model.attention import CrossModalAttention
-from mmssl.model.critic_block import CriticBlock, draw_block
-from mmssl.model.features import Projection, TwoSided, feature_l2, gather_features, scale
+from mmssl.model.features import Projection, TwoSided, gather_features, scale
 from mmssl.model.limits import refuse_what_is_too_large
-from mmssl.model.neighbourhood import Neighbourhood, NeighbourhoodSampler
-from mmssl.model.official import StepwiseRelations
+from mmssl.model.neighbourhood import Neighbourhood
+from mmssl.model.objective import Objective, build_critic
 from mmssl.model.propagation import propagate
-from mmssl.model.relations import joined, learned_relations, neighbours_per_user, union
+from mmssl.model.relation_graphs import RelationGraphs
+from mmssl.model.step import Step, StepSampler
 from mmssl.model.views import Graphs, Views, first_rows
-from mmssl.objectives.adversarial import (
-    Critic,
-    critic_losses,
-    generated_rows,
-    generator_loss,
-    real_rows,
-)
-from mmssl.objectives.bpr import batch_l2, bpr
-from mmssl.objectives.info_nce import info_nce
-from mmssl.objectives.reconstruction import reconstruction
 from mmssl.processes import ONE, Processes
 from mmssl.vectors import unit_rows
-
-
-@dataclass(frozen=True)
-class _Step:
-    """The forward pass of a step: views, and where in them the step's users and items are.
-
-    Under ``propagation: full`` these places are the rows of the dataset.
-    """
-
-    views: Views
-    batch: Batch
-    """Places in the views."""
-    block: CriticBlock | None
-    """Places in the views; None without a critic."""
-    observed: Tensor | None
-    """R on the block."""
 
 
 class MMSSL(nn.Module):
@@ -94,9 +65,6 @@ class MMSSL(nn.Module):
         device = device or torch.device("cpu")
         self.config = config
         self.modalities = tuple(features)
-        self.processes = processes
-        self._generator = generator
-        self._device, self._dtype = device, dtype
         n_users, n_items = observed.shape
         refuse_what_is_too_large(config, n_items, len(features))
         backbone = config.backbone
@@ -122,62 +90,40 @@ class MMSSL(nn.Module):
         self.attention = CrossModalAttention(
             backbone.embedding_dim, backbone.heads, backbone.attention
         )
-        wanted = config.adversarial.critic_items
-        self._block_items = n_items if wanted == "all" else min(wanted, n_items)
-        self.critic = self._build_critic(n_items) if config.adversarial.weight > 0 else None
+        self.critic = build_critic(config, n_items)
         self.to(device=device, dtype=dtype)
 
+        normalisation = backbone.normalisation
         self.observed = Adjacency(observed, device)
-        self.graph = self._bipartite(observed)
-        self.relation_edges: dict[str, sp.csr_array] = {}
-        """The learned graphs as built last; empty until the warm-up has ended."""
-        self.relation_graphs = dict.fromkeys(self.modalities, self.graph)
-        self.neighbours = neighbours_per_user(
-            config.relations.rate,
-            n_items,
-            config.relations.rounding,
-            config.relations.max_neighbours,
-        )
-        """k of equation 7."""
-        self.stepwise = (
-            StepwiseRelations(self.modalities, observed.shape)
-            if config.relations.schedule == "steps"
+        self.graph = BipartiteGraph(observed, normalisation, device, dtype)
+        neighbours = (
+            TwoSidedNeighbours(self.graph.edges, normalisation)
+            if backbone.propagation == "sampled"
             else None
         )
-        """The published graph refresh, where the configuration asks for it."""
-        self._sampler: NeighbourhoodSampler | None = None
-        if backbone.propagation == "sampled":
-            drawn_from = TwoSidedNeighbours(self.graph.edges, backbone.normalisation)
-            self._sampler = NeighbourhoodSampler(
-                drawn_from,
-                backbone.propagation_order,
-                backbone.layers,
-                backbone.fan_outs,
-                generator,
-                device,
-                dtype,
-            )
-            self._relation_neighbours = dict.fromkeys(self.modalities, drawn_from)
-        self._pending: tuple[Batch, _Step] | None = None
-        self._scoring: tuple[Tensor, Tensor] | None = None
-
-    def _build_critic(self, n_items: int) -> Critic:
-        adversarial = self.config.adversarial
-        hidden = adversarial.critic_hidden
-        by_vectors = adversarial.critic_weights == "from_vectors"
-        return Critic(
-            n_items,
-            self._block_items,
-            (max(1, n_items // 4), max(1, n_items // 8)) if hidden == "catalogue" else hidden,
-            adversarial.critic_dropout,
-            vectors_dim=self.config.backbone.embedding_dim if by_vectors else None,
-            slope=adversarial.critic_slope,
-            batch_norm=adversarial.critic_batch_norm,
-            output=adversarial.critic_output,
+        self.relations = RelationGraphs(
+            config,
+            self.modalities,
+            self.graph,
+            self.observed,
+            neighbours=neighbours,
+            device=device,
+            dtype=dtype,
+            processes=processes,
         )
-
-    def _bipartite(self, edges: sp.csr_array) -> BipartiteGraph:
-        return BipartiteGraph(edges, self.config.backbone.normalisation, self._device, self._dtype)
+        self.step_sampler = StepSampler(
+            config,
+            self.observed,
+            self.relations,
+            neighbours=neighbours,
+            generator=generator,
+            device=device,
+            dtype=dtype,
+        )
+        self.objective = Objective(config, observed.shape, self.critic, processes)
+        self._pending: tuple[Batch, Step, Views] | None = None
+        self._scoring: tuple[Tensor, Tensor] | None = None
+        self._scored_along: Mapping[str, BipartiteGraph] | None = None
 
     # --- forward -----------------------------------------------------------------------------
 
@@ -197,7 +143,7 @@ class MMSSL(nn.Module):
             start_users=n_users,
             start_items=n_items,
             features=self.graph,
-            relations=self.relation_graphs,
+            relations=self.relations.graphs,
             layers=[self.graph] * self.config.backbone.layers,
         )
         return self._views(whole, self._project(), TwoSided(self.user_id, self.item_id))
@@ -252,273 +198,43 @@ class MMSSL(nn.Module):
         rate = self.config.backbone.relation_rate
         return ids + rate * unit_rows(self.attention(relations)) if rate else ids
 
-    def begin_epoch(self) -> None:
-        """To be called before an epoch's first step."""
-        if self.stepwise is not None:
-            self.stepwise.begin_epoch()
-
     # --- training ----------------------------------------------------------------------------
 
     def critic_losses(self, batch: Batch) -> dict[str, Tensor]:
         """The parts of L_D on a fresh block; the forward pass is kept for ``losses(batch)``.
 
-        With several processes the block is common, each has the rows of some of its users, and the
-        parts are what these add to the whole. Dropout in the critic is each process's own.
+        With several processes these, as those of ``losses``, are what this one's users add to the
+        whole.
         """
-        assert self.critic is not None
-        adversarial = self.config.adversarial
-        if adversarial.forward == "shared":
-            step = self._forward_step(batch)
-            self._pending = (batch, step)
+        if self.config.adversarial.forward == "shared":
+            step, views = self._forward_step(batch)
+            self._pending = (batch, step, views)
         else:
             with torch.no_grad():
-                step = self._forward_step(batch)
-        views = step.views
-        block, observed = self._own_block(step)
-        with torch.no_grad():
-            real = self._real_rows(block, observed, views.final)
-            fake = self._generated(block, observed, views)
-        with self.processes.own_draws():
-            parts = critic_losses(
-                self.critic,
-                fake,
-                real,
-                block.items,
-                block.epsilon,
-                adversarial.gradient_penalty,
-                views.final.item[block.items],
-            )
-        return self._weighted(parts, step.block)
-
-    def _own_block(self, step: _Step) -> tuple[CriticBlock, Tensor]:
-        """This process's users of a step's block, and R on it."""
-        assert step.block is not None
-        assert step.observed is not None
-        own = self.processes.part(len(step.block))
-        return step.block.part(own), step.observed[own]
-
-    def _weighted(
-        self, parts: dict[str, Tensor], whole: Batch | CriticBlock | None
-    ) -> dict[str, Tensor]:
-        """Means over this process's part of some users, as parts of the mean over all of them."""
-        if self.processes.count == 1 or whole is None:
-            return parts
-        share = self.processes.share(len(whole.users))
-        return {name: share * part for name, part in parts.items()}
-
-    def _real_rows(self, block: CriticBlock, observed: Tensor, final: TwoSided) -> Tensor:
-        adversarial = self.config.adversarial
-        if adversarial.real_rows == "observed":
-            # Every row has an entry: the users' positives are among the block's items.
-            return unit_rows(observed)
-        return real_rows(
-            observed,
-            block.rows(final, observed, adversarial.mask_observed),
-            block.uniform,
-            gumbel_temperature=adversarial.gumbel_temperature,
-            gumbel_scale=adversarial.gumbel_scale,
-            prediction_scale=adversarial.prediction_scale,
-            temperature_on=adversarial.temperature_on,
-        )
-
-    def _generated(self, block: CriticBlock, observed: Tensor, views: Views) -> list[Tensor]:
-        mask = self.config.adversarial.mask_observed
-        return [block.rows(side, observed, mask) for side in views.features.values()]
+                step, views = self._forward_step(batch)
+        return self.objective.critic_losses(step, views)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The weighted parts of L (equation 13) by name; their sum is what the model minimises.
-
-        With several processes they are what this one's users add to the whole, and of what is not
-        a mean over users (the L2 of the features) a share as large. Views of all the batch's users
-        are negatives of the contrast. Dropout on the features is common to all processes.
-        """
-        config = self.config
+        """The weighted parts of L (equation 13) by name; their sum is what the model minimises."""
         if self._pending is not None and self._pending[0] is batch:
-            step = self._pending[1]
+            _, step, views = self._pending
         else:
-            step = self._forward_step(batch)
+            step, views = self._forward_step(batch)
         self._pending = None
-        given, views, batch = batch, step.views, step.batch
-        own = batch.part(self.processes.part(len(batch.users)))
-        users = views.final.user[own.users]
-        positives = views.final.item[own.positives]
-        negatives = views.final.item[own.negatives]
-        parts = {
-            "bpr": bpr(users, positives, negatives),
-            "embedding_l2": config.optimiser.embedding_l2 * batch_l2(users, positives, negatives),
-            "feature_l2": config.optimiser.feature_l2
-            * feature_l2(views.features, self.graph.edges.shape),
-        }
-        if config.contrast.weight > 0:
-            parts["contrast"] = config.contrast.weight * self._contrast(batch, views)
-        if config.reconstruction.weight > 0:
-            features = views.features.values()
-            parts["reconstruction"] = config.reconstruction.weight * reconstruction(
-                [side.user[own.users] for side in features],
-                [side.item[own.positives] for side in features],
-                [side.item[own.negatives] for side in features],
-            )
-        parts = self._weighted(parts, batch)
-        if self.critic is not None:
-            parts |= self._weighted({"generator": self._generator_loss(step)}, step.block)
-        if self.stepwise is not None:
-            self._refresh_stepwise(given, views)
+        parts = self.objective.losses(step, views)
+        self.relations.after_step(batch, views.features)
         return parts
 
-    def _generator_loss(self, step: _Step) -> Tensor:
-        """lambda_g L_G on this process's part of a step's block."""
-        assert self.critic is not None
-        block, observed = self._own_block(step)
-        fake = self._generated(block, observed, step.views)
-        vectors = step.views.final.item[block.items]
-        with self.processes.own_draws():
-            loss = generator_loss(self.critic, fake, block.items, vectors)
-        return self.config.adversarial.weight * loss
-
-    def _forward_step(self, batch: Batch) -> _Step:
-        """A forward pass for a batch and a fresh block."""
-        block = self._draw_block(batch) if self.critic is not None else None
-        observed = (
-            self.observed.block(block.users, block.items, self._dtype)
-            if block is not None
-            else None
-        )
-        if self._sampler is None:
-            return _Step(self(), batch, block, observed)
-        backbone = self.config.backbone
-        from_relations = backbone.relation_rate > 0
-        needed = self._relation_neighbours if from_relations or self.config.contrast.weight else {}
-        blocks = [block] if block is not None else []
-        drawn = self._sampler.draw(
-            [batch.users, *(b.users for b in blocks)],
-            [batch.positives, batch.negatives, *(b.items for b in blocks)],
-            needed,
-            relations_at_start=from_relations,
-        )
-        return _Step(
-            self(drawn),
-            Batch(drawn.user_rows[0], *drawn.item_rows[:2]),
-            block and replace(block, users=drawn.user_rows[1], items=drawn.item_rows[2]),
-            observed,
-        )
-
-    def _contrast(self, batch: Batch, views: Views) -> Tensor:
-        """Equation 12, summed over modalities."""
-        contrast = self.config.contrast
-        side = views.final if contrast.anchor == "final" else views.collaborative
-        anchors = side.user[batch.users]
-        own = self.processes.part(len(anchors))
-        if contrast.stop_gradient == "anchor":
-            anchors = anchors.detach()
-        parts = []
-        for side in views.relations.values():
-            relation = side.user[batch.users]
-            if contrast.stop_gradient == "relation":
-                relation = relation.detach()
-            parts.append(info_nce(relation, anchors, contrast.temperature, own))
-        return torch.stack(parts).sum()
-
-    def _draw_block(self, batch: Batch) -> CriticBlock:
-        return draw_block(
-            batch,
-            n_items=self.item_id.shape[0],
-            users=self.config.adversarial.critic_users,
-            items=self._block_items,
-            modalities=len(self.modalities),
-            generator=self._generator,
-            dtype=self._dtype,
-        )
-
-    # --- the learned graph -------------------------------------------------------------------
+    def _forward_step(self, batch: Batch) -> tuple[Step, Views]:
+        """A fresh draw for a batch, and the forward pass on it."""
+        step = self.step_sampler.draw(batch)
+        return step, self(step.neighbourhood)
 
     @torch.no_grad()
     def refresh_relations(self) -> None:
         """Rebuild every modality's relation graph from the present features (equation 7)."""
-        config = self.config.relations
-        if config.graph == "observed" or config.schedule == "steps":
-            return
-        self.load_relations(self.learn_relations())
-
-    @torch.no_grad()
-    def learn_relations(self, users: NDArray[np.int64] | None = None) -> dict[str, sp.csr_array]:
-        """The graphs of equation 7 from the present features, a (U, I) matrix a modality.
-
-        Args:
-            users: (n,) rows of users with history, distinct; all who have any, when left out.
-        """
-        was_training = self.training
-        self.eval()
-        relations = self.config.relations
-        learned = {}
-        for m, side in gather_features(self._project(), self.graph).items():
-            alike = (
-                TwoSided(side.user, unit_rows(side.item))
-                if relations.similarity == "cosine"
-                else side
-            )
-            learned[m] = learned_relations(
-                alike,
-                self.graph.edges,
-                self.neighbours,
-                relations.pairing,
-                users,
-                self.processes,
-            )
-        self.train(was_training)
-        return learned
-
-    @torch.no_grad()
-    def _refresh_stepwise(self, batch: Batch, views: Views) -> None:
-        """The published refresh, from the rows of equation 3 of the step's batch on all items."""
-        assert self.stepwise is not None
-        relations = self.config.relations
-        if relations.graph == "observed":
-            return
-        graphs = self.stepwise.after_step(lambda: self._batch_relations(batch, views))
-        if graphs is not None:
-            self.load_relations(graphs)
-
-    def _batch_relations(self, batch: Batch, views: Views) -> dict[str, sp.csr_array]:
-        """The graphs of a batch's users alone, from equation 3 on all items as just computed."""
-        items = torch.arange(self.item_id.shape[0], device=self._device)
-        own = self.processes.part(len(batch.users))
-        observed = self.observed.block(batch.users[own], items, self._dtype)
-        users = batch.users.cpu().numpy()
-        shape = self.graph.edges.shape
-        graphs = {}
-        for m, side in views.features.items():
-            if not self.neighbours:
-                graphs[m] = sp.csr_array(shape, dtype=np.float32)
-                continue
-            rows = generated_rows(side.user[batch.users[own]], side.item, observed)
-            best, _ = top_k_of_block(rows, self.neighbours)
-            lists = np.zeros((len(users), best.shape[1]), dtype=np.int64)
-            lists[own] = best.cpu().numpy()
-            lists = self.processes.summed(lists)
-            graphs[m] = joined(users, lists, shape, self.config.relations.pairing)
-        return graphs
-
-    def load_relations(self, edges: Mapping[str, sp.csr_array]) -> None:
-        """Use these learned graphs, a (U, I) matrix a modality; an empty mapping: the observed."""
-        self.relation_edges = dict(edges)
-        joined = self.config.relations.graph == "union"
-        self.relation_graphs = {
-            m: self._bipartite(union(edges[m], self.graph.edges) if joined else edges[m])
-            if m in edges
-            else self.graph
-            for m in self.modalities
-        }
-        if self._sampler is not None:
-            normalisation = self.config.backbone.normalisation
-            # Modalities without a learned graph share the observed one.
-            neighbours = {
-                id(graph): TwoSidedNeighbours(graph.edges, normalisation)
-                for graph in self.relation_graphs.values()
-            }
-            self._relation_neighbours = {
-                m: neighbours[id(graph)] for m, graph in self.relation_graphs.items()
-            }
-        self._scoring = None
+        if self.relations.learned_by_epochs:
+            self.relations.load(self.relations.learned(self.features()))
 
     # --- scoring -----------------------------------------------------------------------------
 
@@ -528,14 +244,25 @@ class MMSSL(nn.Module):
         return super().train(mode)
 
     @torch.no_grad()
+    def features(self) -> dict[str, TwoSided]:
+        """F of equation 2 of all users and items, a modality, dropout off."""
+        was_training = self.training
+        self.eval()
+        features = gather_features(self._project(), self.graph)
+        self.train(was_training)
+        return features
+
+    @torch.no_grad()
     def embeddings(self) -> tuple[Tensor, Tensor]:
         """The final vectors h of users (U, d) and items (I, d), float32, dropout off."""
-        if self._scoring is None:
+        # Other relation graphs give other vectors.
+        if self._scoring is None or self._scored_along is not self.relations.graphs:
             was_training = self.training
             self.eval()
             final = self().final
             self.train(was_training)
             self._scoring = final.user.float(), final.item.float()
+            self._scored_along = self.relations.graphs
         return self._scoring
 
     def score(self, users: Tensor) -> Tensor:

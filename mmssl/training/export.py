@@ -41,7 +41,7 @@ def export_model(
         user_vectors=user_vectors.cpu(),
         item_vectors=item_vectors.cpu(),
         # Before the warm-up ends, and without learned graphs, every modality has the observed one.
-        graphs={m: model.relation_graphs[m].edges for m in model.modalities},
+        graphs={m: model.relations.graphs[m].edges for m in model.modalities},
         train=dataset.matrix("train"),
         val=dataset.matrix("val"),
     ).save(folder)

@@ -225,7 +225,7 @@ class Learner:
     def model_tensors(self) -> dict[str, Tensor]:
         """Parameters and learned graphs: what scoring needs."""
         parameters = {f"model/{name}": t for name, t in self.model.state_dict().items()}
-        graphs = {f"graphs/{m}": edges for m, edges in self.model.relation_edges.items()}
+        graphs = {f"graphs/{m}": edges for m, edges in self.model.relations.edges.items()}
         return parameters | csr_tensors(graphs)
 
     def load_model(self, tensors: Mapping[str, Tensor]) -> None:
@@ -235,7 +235,7 @@ class Learner:
         )
         graphs = {n: t for n, t in tensors.items() if n.startswith("graphs/")}
         edges = csr_arrays(graphs, self._shape)
-        self.model.load_relations({n.removeprefix("graphs/"): e for n, e in edges.items()})
+        self.model.relations.load({n.removeprefix("graphs/"): e for n, e in edges.items()})
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors (live ones) and JSON facts from which training goes on as if never stopped."""
@@ -248,7 +248,7 @@ class Learner:
             tensors["rng/mps"] = torch.mps.get_rng_state()
         if self.accelerator.scaler is not None:
             facts["loss_scale"] = self.accelerator.scaler.state_dict()
-        stepwise = self.model.stepwise
+        stepwise = self.model.relations.stepwise
         if stepwise is not None:
             facts["stepwise_step"] = stepwise.step
             tensors |= csr_tensors({f"collected/{m}": e for m, e in stepwise.collected.items()})
@@ -265,7 +265,7 @@ class Learner:
             restore_optimiser(optimiser, f"{name}/", tensors, facts[name])
         for schedule, state in zip(self._schedules, facts["schedules"], strict=True):
             schedule.load_state_dict(dict(state))
-        stepwise = self.model.stepwise
+        stepwise = self.model.relations.stepwise
         if stepwise is not None:
             stepwise.step = facts["stepwise_step"]
             edges = csr_arrays(

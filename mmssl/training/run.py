@@ -121,7 +121,7 @@ class Run:
             learning_rate=self.learner.learning_rate,
             validation=evaluation.metrics,
             best_epoch=self.stopping.best_epoch,
-            relation_edges={m: g.nnz for m, g in self.model.relation_edges.items()},
+            relation_edges={m: g.nnz for m, g in self.model.relations.edges.items()},
             seconds={
                 "steps": round(progress.step_seconds, 3),
                 "refresh": round(refreshed - stepped, 3),
@@ -149,7 +149,7 @@ class Run:
         if epoch == 1 and not progress.step and self.config.relations.warm_up == 0:
             self._refresh()
         if not progress.step:
-            self.model.begin_epoch()
+            self.model.relations.begin_epoch()
         self.model.train()
         while progress.step < len(sampler):
             started = time.perf_counter()

@@ -131,12 +131,12 @@ def test_fault_03_the_learned_graph_is_empty_after_an_epoch():
             make_accelerator("cpu", "full"),
         )
         model = learner.model
-        model.begin_epoch()
+        model.relations.begin_epoch()
         model.train()
         edges = []
         for _ in range(len(learner.sampler)):
             learner.step(learner.sampler.draw())
-            edges.append({m: g.nnz for m, g in model.relation_edges.items()})
+            edges.append({m: g.nnz for m, g in model.relations.edges.items()})
         model.refresh_relations()
         batch = learner.sampler.draw()
         relations = model().relations.values()
@@ -154,7 +154,7 @@ def test_fault_03_the_learned_graph_is_empty_after_an_epoch():
             gradients = torch.autograd.grad(contrast, parameters, allow_unused=True)
             assert all(g is None or not g.any() for g in gradients)
         else:
-            assert [g.nnz for g in model.relation_edges.values()] == [2 * users, 2 * users]
+            assert [g.nnz for g in model.relations.edges.values()] == [2 * users, 2 * users]
             assert all(h.user.norm(dim=1).min() > 0 for h in relations)
             (gradient,) = torch.autograd.grad(contrast, [model.item_id])
             assert gradient.norm() > 1e-6
@@ -163,15 +163,15 @@ def test_fault_03_the_learned_graph_is_empty_after_an_epoch():
 def test_fault_04_small_catalogues_have_no_neighbours():
     """int(1e-4 * 6,710) is 0, as is int(rate * 20); rounded, k is never 0."""
     official = build(OFFICIAL, 3, TIKTOK_ITEMS, dtype=torch.float32)
-    assert official.neighbours == 0
+    assert official.relations.k == 0
     for _ in range(2):
         official.losses(draw(official, 3))
-    assert [g.nnz for g in official.relation_edges.values()] == [0, 0]
+    assert [g.nnz for g in official.relations.edges.values()] == [0, 0]
     paper = build(PAPER, 3, TIKTOK_ITEMS, "relations.rate=1e-4")
-    assert paper.neighbours == 1
+    assert paper.relations.k == 1
     paper.refresh_relations()
-    assert [g.nnz for g in paper.relation_edges.values()] == [3, 3]
-    assert build(PAPER, 3, 20).neighbours == 1
+    assert [g.nnz for g in paper.relations.edges.values()] == [3, 3]
+    assert build(PAPER, 3, 20).relations.k == 1
 
 
 def best_unobserved(model: MMSSL, users: list[int], k: int) -> dict[str, np.ndarray]:
@@ -201,7 +201,7 @@ def test_fault_05_edges_join_the_wrong_pairs():
         for m, lists in best_unobserved(model, owners, k).items():
             right = {(u, i) for u, row in zip(owners, lists, strict=True) for i in row}
             tiled = {(owners[j % len(owners)], i) for j, i in enumerate(lists.ravel())}
-            edges = set(zip(*(c.tolist() for c in model.relation_edges[m].nonzero()), strict=True))
+            edges = set(zip(*(c.tolist() for c in model.relations.edges[m].nonzero()), strict=True))
             if model is official:
                 assert edges == tiled
                 # What is right is so by chance: lists share their items.
@@ -216,12 +216,12 @@ def test_fault_05_edges_join_the_wrong_pairs():
 def real_rows_of(name: str, *settings: str) -> tuple[np.ndarray, ...]:
     """At TikTok's number of items: the model's real rows, R, and G^final and g by numpy."""
     model = build(name, 32, TIKTOK_ITEMS, *settings, dtype=torch.float32)
-    block = model._draw_block(draw(model, 32))
+    block = model.step_sampler.draw(draw(model, 32)).block
     observed = model.graph.edges.toarray()[block.users][:, block.items]
     with torch.no_grad():
         final = model().final
         within = model.observed.block(block.users, block.items, torch.float32)
-        rows = model._real_rows(block, within, final)
+        rows = model.objective.real_rows(block, within, final)
     scores = final.user[block.users].double().numpy() @ final.item[block.items].double().numpy().T
     masked = scores * (1 - observed)
     predicted = masked / np.linalg.norm(masked, axis=1, keepdims=True)
@@ -289,12 +289,12 @@ def test_fault_09_the_penalised_gradient_is_huge_at_the_start():
     norms = {}
     for name in (OFFICIAL, PAPER):
         model = build(name, 128, TIKTOK_ITEMS, dtype=torch.float32)
-        block = model._draw_block(draw(model, 128))
+        block = model.step_sampler.draw(draw(model, 128)).block
         observed = model.observed.block(block.users, block.items, torch.float32)
         with torch.no_grad():
             views = model()
-        real = model._real_rows(block, observed, views.final).repeat(2, 1)
-        fake = torch.cat(model._generated(block, observed, views))
+        real = model.objective.real_rows(block, observed, views.final).repeat(2, 1)
+        fake = torch.cat(model.objective.generated_rows(block, observed, views))
         rows = (block.epsilon * real + (1 - block.epsilon) * fake).detach().requires_grad_()
         (slope,) = torch.autograd.grad(model.critic(rows, block.items).sum(), rows)
         norms[name] = slope.norm(dim=1).mean().item()

@@ -7,7 +7,6 @@ from mmssl.config import TrainingConfig
 from mmssl.data.dataset import ModalityFeatures
 from mmssl.data.sampling import Batch, BatchSampler
 from mmssl.evaluation.ranking import top_k
-from mmssl.model.features import gather_features
 from mmssl.model.mmssl import MMSSL
 
 
@@ -94,21 +93,8 @@ def test_cold_users_and_items_have_finite_vectors():
     observed[4], observed[:, 7] = 0, 0
     model = build(observed).eval()
     model.refresh_relations()
-    assert model.relation_edges["image"].toarray()[4].sum() == 0
+    assert model.relations.edges["image"].toarray()[4].sum() == 0
     assert all(vectors.isfinite().all() for vectors in model.embeddings())
-
-
-def test_the_critics_block_holds_distinct_ascending_items_with_the_positives_among_them():
-    model = build(CHECKERBOARD, "adversarial.critic_items=7", "adversarial.critic_users=3")
-    drawn = batch([0, 2, 4, 6, 8], [1, 3, 5, 7, 9], [0, 0, 0, 0, 0])
-    for _ in range(20):
-        block = model._draw_block(drawn)
-        items = block.items.tolist()
-        assert len(items) == 7
-        assert items == sorted(set(items))
-        positives = dict(zip(drawn.users.tolist(), drawn.positives.tolist(), strict=True))
-        assert {positives[u] for u in block.users.tolist()} <= set(items)
-        assert len(set(block.users.tolist())) == 3
 
 
 def test_the_forward_pass_of_the_critic_serves_the_model_too(monkeypatch):
@@ -116,10 +102,10 @@ def test_the_forward_pass_of_the_critic_serves_the_model_too(monkeypatch):
     count = 0
     forward = model.forward
 
-    def counting():
+    def counting(*given):
         nonlocal count
         count += 1
-        return forward()
+        return forward(*given)
 
     monkeypatch.setattr(model, "forward", counting)
     drawn = batch([0, 1], [1, 0], [0, 1])
@@ -128,37 +114,6 @@ def test_the_forward_pass_of_the_critic_serves_the_model_too(monkeypatch):
     assert count == 1
     model.losses(drawn)
     assert count == 2
-
-
-def test_relation_graphs_are_observed_then_learned_then_as_loaded():
-    model = build(CHECKERBOARD, "relations.rate=0.1")
-    assert model.relation_graphs["image"] is model.graph
-    model.refresh_relations()
-    learned = model.relation_edges["image"].toarray()
-    assert (learned * CHECKERBOARD).sum() == 0
-    assert (learned.sum(axis=1) == 1).all()
-    np.testing.assert_array_equal(model.relation_graphs["image"].edges.toarray(), learned)
-    model.load_relations({})
-    assert model.relation_graphs["image"] is model.graph
-
-
-def test_cosine_joins_users_to_items_of_any_length():
-    model = build(
-        CHECKERBOARD, "relations.rate=0.1", "relations.similarity=cosine", "features.dropout=0"
-    )
-    side = gather_features(model._project(), model.graph)["image"]
-    user, item = side.user.detach().numpy(), side.item.detach().numpy()
-    scores = user @ (item / np.linalg.norm(item, axis=1, keepdims=True)).T
-    scores[CHECKERBOARD > 0] = -np.inf
-    model.refresh_relations()
-    learned = model.relation_edges["image"].toarray()
-    assert learned.argmax(axis=1).tolist() == scores.argmax(axis=1).tolist()
-
-
-def test_the_observed_switch_never_learns_a_graph():
-    model = build(CHECKERBOARD, "relations.graph=observed")
-    model.refresh_relations()
-    assert model.relation_edges == {}
 
 
 def test_no_modality_is_refused():
@@ -189,11 +144,11 @@ def test_the_critics_losses_are_those_of_its_block(monkeypatch):
         given={"image": features(12), "audio": features(12, dim=3, seed=1)},
     ).eval()
     drawn = batch([0, 2, 4], [1, 3, 5], [0, 0, 0])
-    blocks = []
-    draw_block = model._draw_block
-    monkeypatch.setattr(model, "_draw_block", lambda b: blocks.append(draw_block(b)) or blocks[-1])
+    steps = []
+    draw = model.step_sampler.draw
+    monkeypatch.setattr(model.step_sampler, "draw", lambda b: steps.append(draw(b)) or steps[-1])
     parts = model.critic_losses(drawn)
-    (block,) = blocks
+    (block,) = [step.block for step in steps]
     assert block.epsilon.shape == (6, 1)
 
     views = model()
@@ -216,29 +171,6 @@ def test_the_critics_losses_are_those_of_its_block(monkeypatch):
     (slope,) = torch.autograd.grad(model.critic(mixed, block.items).sum(), mixed)
     penalty = 3.0 * (slope.norm(dim=1) - 1).square().mean()
     torch.testing.assert_close(parts["gradient_penalty"], penalty)
-
-
-def test_only_the_chosen_users_positives_are_sure_of_a_place_in_the_block():
-    model = build(
-        np.eye(40, dtype=np.int8), "adversarial.critic_items=3", "adversarial.critic_users=1"
-    )
-    drawn = batch(list(range(20)), list(range(20)), [39] * 20)
-    others = [
-        len(set(block.items.tolist()) & set(range(20))) - 1
-        for block in (model._draw_block(drawn) for _ in range(300))
-    ]
-    # Two of the 39 other items, 19 of them positives of users who were not chosen: .97 expected.
-    assert 0.8 < np.mean(others) < 1.15
-
-
-def test_the_graph_is_refreshed_without_dropout():
-    model = build(CHECKERBOARD, "features.dropout=0.9", "relations.rate=0.2").train()
-    graphs = []
-    for _ in range(2):
-        model.refresh_relations()
-        graphs.append(model.relation_edges["image"].toarray())
-    np.testing.assert_array_equal(*graphs)
-    assert model.training
 
 
 @pytest.mark.parametrize("anchor", ["final", "collaborative"])

@@ -95,7 +95,7 @@ def following_steps(learner: Learner) -> list[tuple[dict, dict]]:
     done = []
     for _ in range(3):
         values = learner.step(learner.sampler.draw())
-        graphs = learner.model.relation_edges
+        graphs = learner.model.relations.edges
         done.append((values, {m: np.argwhere(g.toarray()).tolist() for m, g in graphs.items()}))
     return done
 

@@ -101,7 +101,7 @@ class Golden:
             for part in ("weight", "bias"):
                 names[f"projections.{index}.linear.{part}"] = f"proj.{m}.{part}"
         model.load_state_dict({ours: self.tensor(f"param.{gold}") for ours, gold in names.items()})
-        model.load_relations(
+        model.relations.load(
             {m: sp.csr_array(self.arrays[f"relation.{m}"]) for m in self.modalities}
         )
         return model

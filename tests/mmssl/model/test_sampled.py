@@ -37,7 +37,7 @@ QUIET = (
 )
 
 
-def build(propagation: str, *settings: str) -> MMSSL:
+def build(propagation: str, *settings: str, generator=None) -> MMSSL:
     torch.manual_seed(0)
     config = TrainingConfig.load(
         None, [*QUIET, "backbone.embedding_dim=8", f"backbone.propagation={propagation}", *settings]
@@ -46,10 +46,10 @@ def build(propagation: str, *settings: str) -> MMSSL:
         config,
         sp.csr_array(OBSERVED),
         FEATURES,
-        torch.Generator().manual_seed(0),
+        generator or torch.Generator().manual_seed(0),
         dtype=torch.float64,
     )
-    model.load_relations(LEARNED)
+    model.relations.load(LEARNED)
     return model
 
 
@@ -86,15 +86,17 @@ def gradients(model: MMSSL, parts: dict[str, torch.Tensor]) -> dict[str, torch.T
 )
 def test_with_all_neighbours_losses_and_gradients_are_those_of_full_propagation(settings):
     """But for l_f, which stands for everybody's: tested below."""
-    full = build("full", "optimiser.feature_l2=0", *settings)
-    sampled = build("sampled", "backbone.fan_outs=[14]", "optimiser.feature_l2=0", *settings)
+    draws = torch.Generator()
+    settings = "optimiser.feature_l2=0", *settings
+    full = build("full", *settings, generator=draws)
+    sampled = build("sampled", "backbone.fan_outs=[14]", *settings, generator=draws)
     critic, losses = [], []
     for model in (full, sampled):
-        model._generator.manual_seed(3)
+        draws.manual_seed(3)
         # Both draw the block first; later draws of the neighbourhood must not change it.
         parts = model.critic_losses(batch())
         critic.append({**parts, **gradients(model, parts)})
-        model._generator.manual_seed(3)
+        draws.manual_seed(3)
         parts = model.losses(batch())
         losses.append({**parts, **gradients(model, parts)})
     for ours, theirs in (critic, losses):
@@ -119,14 +121,15 @@ def test_views_are_unbiased_where_they_are_linear():
         ]
         draws = []
         for _ in range(1500):
-            step = sampled._forward_step(given)
+            step = sampled.step_sampler.draw(given)
+            estimated = sampled(step.neighbourhood)
             draws.append(
                 [
-                    step.views.collaborative.user[step.batch.users],
-                    step.views.features["audio"].user[step.batch.users],
-                    step.views.collaborative.item[step.batch.positives],
-                    step.views.features["image"].item[step.batch.negatives],
-                    step.views.relations["image"].user[step.batch.users],
+                    estimated.collaborative.user[step.batch.users],
+                    estimated.features["audio"].user[step.batch.users],
+                    estimated.collaborative.item[step.batch.positives],
+                    estimated.features["image"].item[step.batch.negatives],
+                    estimated.relations["image"].user[step.batch.users],
                 ]
             )
     for number, value in enumerate(wanted):
@@ -183,11 +186,11 @@ def test_scores_and_the_learned_graph_are_those_of_full_propagation():
     assert torch.equal(full.score(users), sampled.score(users))
     for model in (full, sampled):
         model.refresh_relations()
-    for modality, edges in full.relation_edges.items():
-        assert (edges != sampled.relation_edges[modality]).nnz == 0
+    for modality, edges in full.relations.edges.items():
+        assert (edges != sampled.relations.edges[modality]).nnz == 0
     # And from here on the learned graph is what neighbours are drawn from.
-    drawn = sampled._relation_neighbours["image"].of_users
-    np.testing.assert_array_equal(drawn.degrees, np.diff(full.relation_edges["image"].indptr))
+    drawn = sampled.relations.neighbours["image"].of_users
+    np.testing.assert_array_equal(drawn.degrees, np.diff(full.relations.edges["image"].indptr))
 
 
 @pytest.mark.parametrize("order", ["alternating", "simultaneous"])
@@ -209,7 +212,8 @@ def test_the_number_of_nodes_is_bounded_by_the_step_and_the_fan_outs(order):
     )
     one = {"image": ModalityFeatures(np.eye(300, dtype=np.float32), np.ones(300, bool), None, "")}
     model = MMSSL(config, crowd, one, torch.Generator().manual_seed(0))
-    drawn = model._sampler.draw([torch.tensor([7])], [torch.tensor([8, 9])], {}, False)
+    sampler = model.step_sampler.neighbourhoods
+    drawn = sampler.draw([torch.tensor([7])], [torch.tensor([8, 9])], {}, False)
     # Features: user 7 x 3 items, and 2 items x 3 users x 2 items.
     assert len(drawn.projected_items) <= 3 + 2 * 3 * 2
     # Layer 0: users of 2 items x 3 and user 7 (none but 7 when items take layer 1's users), items

@@ -69,11 +69,11 @@ def test_without_gt_the_real_rows_are_the_observed_ones_of_length_one():
     seen = []
     forward = model.critic.forward
     model.critic.forward = lambda rows, *rest: seen.append(rows.detach()) or forward(rows, *rest)
-    blocks = []
-    draw_block = model._draw_block
-    model._draw_block = lambda batch: blocks.append(draw_block(batch)) or blocks[-1]
+    steps = []
+    draw = model.step_sampler.draw
+    model.step_sampler.draw = lambda batch: steps.append(draw(batch)) or steps[-1]
     model.critic_losses(BATCH)
-    (block,) = blocks
+    (block,) = [step.block for step in steps]
     observed = CHECKERBOARD[block.users][:, block.items].astype(float)
     assert observed.sum(axis=1).min() >= 1
     # The critic sees the generated rows, then the real ones, then those between them.
@@ -86,7 +86,7 @@ def test_the_critic_takes_the_models_forward_pass_or_one_of_its_own(forward, pas
     model = build(f"adversarial.forward={forward}").train()
     views = []
     once = model.forward
-    model.forward = lambda: views.append(once()) or views[-1]
+    model.forward = lambda *given: views.append(once(*given)) or views[-1]
     model.critic_losses(BATCH)
     model.losses(BATCH)
     assert len(views) == passes

@@ -54,7 +54,7 @@ def main(data: str, out: Path) -> None:
     learner = Learner(config, dataset.matrix("train"), dataset.features, accelerator)
     processes = learner.processes
     losses = [learner.step(learner.sampler.draw()) for _ in range(4)]
-    learner.model.begin_epoch()
+    learner.model.relations.begin_epoch()
     for _ in range(2):
         learner.step(learner.sampler.draw())
     tensors, _ = learner.state()
@@ -78,7 +78,7 @@ def main(data: str, out: Path) -> None:
     processes.add_gradients(gradients)
     facts = {
         "losses": losses,
-        "edges": {m: graph.nnz for m, graph in learner.model.relation_edges.items()},
+        "edges": {m: graph.nnz for m, graph in learner.model.relations.edges.items()},
         "metrics": evaluation.metrics,
         "hears": [
             refusal(processes, InputError("image.npy: gone"), of=1),

@@ -73,9 +73,9 @@ def test_state_and_restore_are_inverse(dataset):
     following = first.step(first.sampler.draw())
     second.restore(tensors, facts)
     assert second.step(second.sampler.draw()) == following
-    for modality, edges in first.model.relation_edges.items():
+    for modality, edges in first.model.relations.edges.items():
         np.testing.assert_array_equal(
-            edges.toarray(), second.model.relation_edges[modality].toarray()
+            edges.toarray(), second.model.relations.edges[modality].toarray()
         )
 
 

@@ -57,8 +57,8 @@ def test_a_step_moves_the_rows_that_took_part_and_no_others(dataset, monkeypatch
     """Decay would move every row of a table under AdamW."""
     built = learner(dataset, "optimiser.batch_users=2", "adversarial.critic_items=3")
     drawn = []
-    draw = built.model._sampler.draw
-    built.model._sampler.draw = lambda *given, **more: (
+    draw = built.model.step_sampler.neighbourhoods.draw
+    built.model.step_sampler.neighbourhoods.draw = lambda *given, **more: (
         drawn.append(draw(*given, **more)) or drawn[-1]
     )
     before = {n: p.detach().clone() for n, p in built.model.named_parameters()}
