@@ -58,6 +58,12 @@ def run(application: typer.Typer, arguments: list[str]) -> NoReturn:
         _drop_output()
         where = f"{error.filename}: " if error.filename is not None else ""
         fail(f"{where}{error.strerror or error}")
+    except RuntimeError as error:
+        from extract.preparation import out_of_memory
+
+        if not out_of_memory(error):
+            raise
+        fail("out of memory; a smaller model or batch, or a machine with more memory, may do")
     except MemoryError:
         fail("out of memory; a smaller batch or table, or a machine with more memory, may do")
     if result == 130:

@@ -192,21 +192,25 @@ def run_stages(study: dict[str, Any], arguments: argparse.Namespace) -> None:
             print(f"{row['stage']} {row['name']} seed {row['seed']}: {row[METRIC]}", flush=True)
 
 
-def table(rows: Sequence[Mapping[str, str]], reference: str | None) -> str:
-    """Markdown: mean and deviation over seeds, and the paired difference to the reference."""
+def table(rows: Sequence[Mapping[str, str]], reference: str | None, seeds: int) -> str:
+    """Markdown: mean and deviation over seeds, and the paired difference to the reference.
+
+    ``seeds`` is how many the stage has: where a run has fewer rows yet, the table says so.
+    """
     by_name: dict[str, dict[int, float]] = {}
     for row in rows:
         by_name.setdefault(row["name"], {})[int(row["seed"])] = float(row[METRIC])
     first = reference or next(iter(by_name))
     lines = [
-        f"| run | seeds | validation {METRIC} | difference to {first} (95 % interval) |",
+        f"| run | seeds | validation {METRIC}, mean ± deviation over seeds |"
+        f" difference to {first}, paired by seed (95 % interval) |",
         "|---|---|---|---|",
     ]
     for name, values in by_name.items():
         figures = np.array(list(values.values()))
         spread = f" ± {figures.std(ddof=1):.4f}" if len(figures) > 1 else ""
         lines.append(
-            f"| {name} | {len(figures)} | {figures.mean():.4f}{spread} |"
+            f"| {name} | {len(figures)} of {seeds} | {figures.mean():.4f}{spread} |"
             f" {_difference(values, by_name[first]) if name != first else ''} |"
         )
     return "\n".join(lines)
@@ -243,7 +247,7 @@ def main() -> None:
     else:
         for stage in arguments.stage:
             rows = [row for row in read_rows(arguments.rows) if row["stage"] == stage]
-            print(table(rows, arguments.reference), end="\n\n")
+            print(table(rows, arguments.reference, len(study[stage]["seeds"])), end="\n\n")
 
 
 if __name__ == "__main__":

@@ -126,6 +126,12 @@ class RelationConfig(_Section):
     refresh: Count = 1
     """Epochs between rebuilds."""
 
+    @model_validator(mode="after")
+    def _steps_know_the_product_alone(self) -> "RelationConfig":
+        if self.schedule == "steps" and self.similarity == "cosine":
+            raise ValueError("similarity=cosine does not go with schedule=steps; set one back")
+        return self
+
 
 class ContrastConfig(_Section):
     """Cross-modal contrast over the batch's users (equation 12)."""
@@ -236,6 +242,18 @@ class TrainingConfig(_Section):
         if metric not in known:
             raise ValueError(f"no metric '{metric}'; there are: {', '.join(known)}")
         return metric
+
+    @model_validator(mode="after")
+    def _rows_have_entries(self) -> "TrainingConfig":
+        adversarial = self.adversarial
+        users = min(adversarial.critic_users, self.optimiser.batch_users)
+        room = adversarial.critic_items
+        if adversarial.real_rows == "observed" and room != "all" and room < users:
+            raise ValueError(
+                f"adversarial.real_rows=observed: {room} critic_items may leave out what one of"
+                f" {users} critic_users has observed; set critic_items={users} or more"
+            )
+        return self
 
     @model_validator(mode="after")
     def _can_be_sampled(self) -> "TrainingConfig":

@@ -39,8 +39,12 @@ def read_yaml(path: Path, derived: tuple[Path, ...] = ()) -> dict[str, Any]:
     if not isinstance(base, str) or not base:
         raise InputError(f"{path}: base names one file, as `base: ../tiktok.yaml`")
     parent = path.parent / base
-    seen = (*derived, path.resolve())
-    if parent.resolve() in seen:
+    try:
+        seen = (*derived, path.resolve())
+        again = parent.resolve() in seen
+    except (ValueError, OSError, RuntimeError) as error:
+        raise InputError(f"{path}: base {base!r} is no path ({error})") from None
+    if again:
         raise InputError(f"{path}: base {base} leads back to where it came from")
     return _over(read_yaml(parent, seen), values)
 

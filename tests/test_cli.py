@@ -159,6 +159,10 @@ def test_an_interruption_ends_with_130(monkeypatch, capsys):
         ("OSError(28, 'No space left on device')", "No space left on device"),
         ("OSError('odd\\nwords')", "odd words"),
         ("MemoryError()", "out of memory; a smaller batch or table"),
+        (
+            "RuntimeError('[enforce fail] DefaultCPUAllocator: not enough memory')",
+            "out of memory; a smaller model or batch",
+        ),
     ],
 )
 def test_what_the_system_refuses_is_one_line(error, says):

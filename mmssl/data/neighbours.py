@@ -116,6 +116,8 @@ def distinct_below(limits: Rows, count: int, generator: torch.Generator) -> Rows
         (n, count) int64.
     """
     shape = (len(limits), count)
+    if not len(limits):
+        return np.empty(shape, dtype=np.int64)
     fractions = torch.rand(shape, generator=generator, dtype=torch.float64).numpy()
     chosen = np.empty(shape, dtype=np.int64)
     for k in range(count):

@@ -60,6 +60,8 @@ def draw_block(
 ) -> CriticBlock:
     """Some of a batch's users, their distinct positives and uniform other items, ascending.
 
+    Where there are more distinct positives than ``items``, some are left out.
+
     Args:
         batch: the step's batch.
         n_items: I.

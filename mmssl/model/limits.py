@@ -2,26 +2,36 @@
 
 from extract.errors import InputError
 from mmssl.config import TrainingConfig
+from mmssl.model.critic_block import block_items
 
 # Bytes that the parts below may take.
 _BOUND = 8 * 2**30
 _FLOAT = 4
+# Users and items of a step that never come near the bound.
+_SAMPLED = 1024
 
 
-def refuse_what_is_too_large(config: TrainingConfig, n_items: int, modalities: int) -> None:
-    """Check ``critic_items: all`` and the stepwise refresh, which hold rows over all items.
+def refuse_what_is_too_large(
+    config: TrainingConfig, n_users: int, n_items: int, modalities: int
+) -> None:
+    """Check what holds rows over many items or over many users at once.
+
+    That is the critic, with ``critic_items: all`` or many and with ``critic_hidden: catalogue``;
+    the stepwise refresh; and the contrast, which compares all of a batch's users.
 
     Args:
         config: the run's configuration.
+        n_users: U.
         n_items: I.
         modalities: M.
 
     Raises:
-        InputError: together they need more than 8 GiB; the message says what to set instead.
+        InputError: one of them needs more than 8 GiB; the message says what to set instead.
     """
     adversarial, batch = config.adversarial, config.optimiser.batch_users
     needs: list[tuple[int, str, str]] = []
-    if adversarial.weight > 0 and adversarial.critic_items == "all":
+    if adversarial.weight > 0:
+        columns = block_items(adversarial, n_items)
         hidden = adversarial.critic_hidden
         first, second = (n_items // 4, n_items // 8) if hidden == "catalogue" else hidden
         rows_of_weights = (
@@ -32,15 +42,45 @@ def refuse_what_is_too_large(config: TrainingConfig, n_items: int, modalities: i
         # A weight, its gradient and Adam's two moments; generated, mixed and real rows with what
         # their gradients and the penalty's second derivative keep.
         weights = 4 * first * (rows_of_weights + second)
-        rows = (4 * modalities + 8) * min(batch, adversarial.critic_users) * n_items
-        needs.append((weights + rows, "adversarial.critic_items=all", "1024"))
+        rows = (4 * modalities + 8) * min(batch, adversarial.critic_users) * columns
+        if hidden == "catalogue" and weights > rows and adversarial.critic_items != "all":
+            needs.append((weights + rows, "adversarial.critic_hidden=catalogue", "[128, 64]"))
+        elif columns > _SAMPLED:
+            shown = f"adversarial.critic_items={adversarial.critic_items}"
+            needs.append((weights + rows, shown, f"{_SAMPLED}"))
+    if config.contrast.weight > 0:
+        # Similarities to both views of all the batch's users, their exponentials and gradients.
+        together = min(batch, n_users)
+        needs.append(
+            (8 * modalities * together**2, f"optimiser.batch_users={batch}", f"{_SAMPLED}")
+        )
     if config.relations.schedule == "steps":
         # Similarities, observations, their product and its ranking.
         needs.append((6 * batch * n_items, "relations.schedule=steps", "epochs"))
     for entries, setting, instead in needs:
         if entries * _FLOAT > _BOUND:
             raise InputError(
-                f"{setting} holds rows over all {n_items:,} items: about"
+                f"{setting} is too much for {n_users:,} users and {n_items:,} items: about"
                 f" {entries * _FLOAT / 2**30:,.0f} GiB, more than the {_BOUND / 2**30:.0f} GiB that"
                 f" are allowed; set {setting.partition('=')[0]}={instead}"
             )
+
+
+def refuse_what_one_user_cannot_do(config: TrainingConfig, batch_users: int) -> None:
+    """Check that a critic with batch normalisation sees more than one row at once.
+
+    Args:
+        config: the run's configuration.
+        batch_users: users of a batch, those that there are.
+
+    Raises:
+        InputError: it sees one; the message says what to set instead.
+    """
+    adversarial = config.adversarial
+    if not (adversarial.weight and adversarial.critic_batch_norm):
+        return
+    if min(adversarial.critic_users, batch_users) < 2:
+        raise InputError(
+            "adversarial.critic_batch_norm=true has nothing to normalise over with one user a step;"
+            " raise adversarial.critic_users and optimiser.batch_users, or set it to false"
+        )

@@ -66,7 +66,7 @@ class MMSSL(nn.Module):
         self.config = config
         self.modalities = tuple(features)
         n_users, n_items = observed.shape
-        refuse_what_is_too_large(config, n_items, len(features))
+        refuse_what_is_too_large(config, n_users, n_items, len(features))
         backbone = config.backbone
 
         self.user_id = nn.Parameter(torch.empty(n_users, backbone.embedding_dim))

@@ -81,7 +81,8 @@ class Objective:
         """
         adversarial = self._config.adversarial
         if adversarial.real_rows == "observed":
-            # Every row has an entry: the users' positives are among the block's items.
+            # Every row has an entry: the configuration sees to it that the block's items have room
+            # for the positives of all its users.
             return unit_rows(observed)
         return real_rows(
             observed,

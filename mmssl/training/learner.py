@@ -14,6 +14,7 @@ from mmssl.config import TrainingConfig
 from mmssl.data.dataset import ModalityFeatures
 from mmssl.data.graphs import csr_arrays, csr_tensors
 from mmssl.data.sampling import Batch, BatchSampler
+from mmssl.model.limits import refuse_what_one_user_cannot_do
 from mmssl.model.mmssl import MMSSL
 from mmssl.processes import Processes
 from mmssl.training.accelerator import refuse_what_needs_one_process
@@ -84,6 +85,7 @@ class Learner:
         self.sampler = BatchSampler(
             observed, config.optimiser.batch_users, self._draws, accelerator.device
         )
+        refuse_what_one_user_cannot_do(config, self.sampler.batch_size)
         refuse_what_needs_one_process(config, self.sampler.batch_size, self.processes.count)
         critic = self.model.critic
         for within in ("critic", "losses"):

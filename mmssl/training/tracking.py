@@ -1,6 +1,5 @@
 """Experiment trackers, through accelerate: losses, validation metrics, learning rate by epoch."""
 
-import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from accelerate.tracking import get_available_trackers
 from accelerate.utils import patch_environment
 
 from extract.errors import InputError, missing_extra, nearest
-from extract.files import write_json
+from extract.files import read_json, write_json
 from mmssl.config import TrainingConfig
 
 TRACKERS = ("tensorboard", "mlflow", "wandb", "trackio")
@@ -65,7 +64,9 @@ def tracking(
     folder.mkdir(exist_ok=True)
     file = folder / "runs.json"
     goes_on = file.is_file()
-    names = json.loads(file.read_text(encoding="utf-8")) if goes_on else {"id": uuid.uuid4().hex}
+    names = read_json(file) if goes_on else {"id": uuid.uuid4().hex}
+    if not isinstance(names, dict) or not isinstance(names.get("id"), str):
+        raise InputError(f"{file}: does not name the run that trackers follow; remove it")
     if not goes_on:
         write_json(file, names)
     places = {

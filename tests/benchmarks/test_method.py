@@ -68,9 +68,9 @@ def test_the_table_pairs_by_seed():
     ]
     interval = stats.ttest_rel(ours, theirs).confidence_interval(0.95)
     gap = np.mean(ours) - np.mean(theirs)
-    assert f"| full | 3 | 0.1100 ± {np.std(ours, ddof=1):.4f} |" in table(rows, None)
+    assert f"| full | 3 of 4 | 0.1100 ± {np.std(ours, ddof=1):.4f} |" in table(rows, None, 4)
     expected = f"{gap:+.4f} ({interval.low:+.4f} to {interval.high:+.4f})"
-    assert expected in table(rows, "plain")
+    assert expected in table(rows, "plain", 4)
 
 
 def test_finished_trainings_are_not_run_again(dataset_folder, tmp_path):

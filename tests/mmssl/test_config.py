@@ -91,3 +91,19 @@ def test_what_sampled_propagation_does_not_go_with_is_refused_with_what_to_set(s
 def test_without_a_critic_its_form_does_not_matter():
     config = TrainingConfig.load(None, ["backbone.propagation=sampled", "adversarial.weight=0"])
     assert config.adversarial.critic_weights == "per_item"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["relations.schedule=steps", "relations.similarity=cosine"], "does not go with schedule"),
+        (["adversarial.real_rows=observed", "adversarial.critic_items=8"], "critic_items=256 or"),
+    ],
+)
+def test_settings_that_would_be_ignored_or_break_an_equation_are_refused(settings, message):
+    for one in settings:
+        TrainingConfig.load(None, [one])
+    with pytest.raises(InputError) as error:
+        TrainingConfig.load(None, settings)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)

@@ -102,6 +102,7 @@ def test_a_list_of_the_base_is_replaced_as_a_whole(tmp_path):
         ({"a": "base: false\n"}, "a.yaml: base names one file"),
         ({"a": "base: ''\n"}, "a.yaml: base names one file"),
         ({"a": "base:\n"}, "a.yaml: base names one file"),
+        ({"a": 'base: "a\\0b"\n'}, "is no path"),
     ],
 )
 def test_a_base_that_cannot_be_used_is_one_line(tmp_path, files, message):

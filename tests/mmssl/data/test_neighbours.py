@@ -117,3 +117,8 @@ def test_two_draws_one_after_the_other_are_the_rows_of_both():
     both = (first + second).matrix((first + second).neighbours, 8).toarray()
     apart = [drawn.matrix(drawn.neighbours, 8).toarray() for drawn in (first, second)]
     np.testing.assert_array_equal(both, np.concatenate(apart))
+
+
+def test_a_huge_fan_out_costs_nothing_where_nobody_has_so_many_neighbours():
+    nobody = np.empty(0, dtype=np.int64)
+    assert distinct_below(nobody, 10**12, torch.Generator()).shape == (0, 10**12)

@@ -19,18 +19,26 @@ ALL = "adversarial.critic_items=all"
         ((ALL,), 1_000_000, "about 17 GiB, more than the 8 GiB that are allowed"),
         # 4 x 25,000 x (100,000 + 12,500) x 4 bytes of weights, 1.5 GiB of rows: 43 GiB
         ((ALL, "adversarial.critic_hidden=catalogue"), 100_000, "about 43 GiB"),
+        # The weights are too many however few items a row has: 4 x 25,000 x (100,000 + 12,500) x 4
+        (("adversarial.critic_hidden=catalogue",), 100_000, "about 42 GiB"),
+        # As many items as `all` has, by number.
+        (("adversarial.critic_items=1000000",), 1_000_000, "about 17 GiB"),
+        # 8 x 2 x 40,000^2 x 4 bytes
+        (("optimiser.batch_users=90000", "adversarial.weight=0"), 20, "about 95 GiB"),
         # 6 x 1024 x 1,000,000 x 4 bytes: 23 GiB
         (("relations.schedule=steps",), 1_000_000, "about 23 GiB"),
     ],
 )
 def test_what_holds_rows_over_a_large_catalogue_is_refused_in_one_line(settings, n_items, message):
     with pytest.raises(InputError) as error:
-        refuse_what_is_too_large(TrainingConfig.load(None, settings), n_items, 2)
+        refuse_what_is_too_large(TrainingConfig.load(None, settings), 40_000, n_items, 2)
     text = str(error.value)
     assert message in text
-    assert f"all {n_items:,} items" in text
+    assert f"40,000 users and {n_items:,} items" in text
     assert text.startswith(settings[0])
-    assert text.endswith(("; set adversarial.critic_items=1024", "; set relations.schedule=epochs"))
+    setting, _, now = settings[0].partition("=")
+    assert f"; set {setting}=" in text
+    assert not text.endswith(f"={now}")
     assert "\n" not in text
 
 
@@ -45,7 +53,7 @@ def test_what_holds_rows_over_a_large_catalogue_is_refused_in_one_line(settings,
     ],
 )
 def test_what_fits_is_not_refused(settings, n_items):
-    refuse_what_is_too_large(TrainingConfig.load(None, settings), n_items, 2)
+    refuse_what_is_too_large(TrainingConfig.load(None, settings), 40_000, n_items, 2)
 
 
 def test_the_model_refuses_before_it_allocates():

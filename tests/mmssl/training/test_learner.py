@@ -160,3 +160,9 @@ def test_devices_that_several_processes_would_share_are_refused(monkeypatch, dev
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(InputError, match=says):
         make_accelerator(device, "full")
+
+
+@pytest.mark.parametrize("few", ["adversarial.critic_users=1", "optimiser.batch_users=1"])
+def test_batch_normalisation_of_one_row_is_refused(dataset, few):
+    with pytest.raises(InputError, match="nothing to normalise over"):
+        learner(dataset, "adversarial.critic_batch_norm=true", few)

@@ -83,3 +83,15 @@ def test_names_are_of_letters_that_every_tracker_takes():
     assert named == {"loss/bpr": 0.5, "validation/recall_at_20": 0.25, "learning_rate": 0.1}
     # MLflow's rule.
     assert all(re.fullmatch(r"[\w\-. :/]+", name) for name in named)
+
+
+@pytest.mark.parametrize("damaged", ["{", "[]", '{"id": 3}'])
+def test_a_damaged_record_of_the_tracked_run_is_one_line(damaged, dataset, tmp_path):
+    def interrupt(line):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(CONFIG, dataset, tmp_path / "run", trackers=["tensorboard"], report=interrupt)
+    (tmp_path / "run" / "trackers" / "runs.json").write_text(damaged)
+    with pytest.raises(InputError, match=r"runs\.json"):
+        train(CONFIG, dataset, tmp_path / "run", trackers=["tensorboard"])
