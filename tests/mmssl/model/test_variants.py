@@ -65,7 +65,10 @@ def test_the_gradient_of_the_contrast_stops_on_the_side_named(stopped):
 
 
 def test_without_gt_the_real_rows_are_the_observed_ones_of_length_one():
-    model = build("adversarial.real_rows=observed", "adversarial.critic_items=8")
+    model = build(
+        *("adversarial.real_rows=observed", "adversarial.critic_items=8"),
+        "adversarial.critic_users=8",
+    )
     seen = []
     forward = model.critic.forward
     model.critic.forward = lambda rows, *rest: seen.append(rows.detach()) or forward(rows, *rest)
