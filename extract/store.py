@@ -176,7 +176,7 @@ class FeatureStore:
         vectors = np.empty((self.manifest.items, self.manifest.dim), dtype=np.float32)
         for part in range(self.part_count):
             rows = self.part_rows(part)
-            vectors[rows.start : rows.stop] = self._vectors(part)
+            vectors[rows.start : rows.stop] = self.part_vectors(part)
         statuses = self.statuses()
         return LoadedFeatures(
             ids=[str(name) for name in statuses["id"]],
@@ -247,7 +247,12 @@ class FeatureStore:
             )
         return io.BytesIO(data)
 
-    def _vectors(self, part: int) -> NDArray[np.float32]:
+    def part_vectors(self, part: int) -> NDArray[np.float32]:
+        """The vectors of one finished part: (rows, dim) float32, NaN where the status is not ok.
+
+        Raises:
+            InputError: the part is absent or damaged.
+        """
         data, wanted = self._read(part, "npy"), (len(self.part_rows(part)), self.manifest.dim)
         try:
             vectors = np.load(data, allow_pickle=False)
