@@ -102,17 +102,17 @@ def extract(
         typer.Option(help="image, text or audio; repeatable, or several with commas."),
     ],
     items: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            help="Item table (CSV, TSV, Parquet, JSONL), or a folder whose file stems are the ids."
-            " Default: the project's items.csv."
+            help="Item table (CSV, TSV, Parquet, JSONL), or a folder whose file stems are the ids;"
+            " a path or a URL (s3://, gs://, hf://). Default: the project's items.csv."
         ),
     ] = None,
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            help="Folder of the feature store; with several modalities, of OUT/<modality>."
-            " Default: the project's features/<modality>."
+            help="Folder of the feature store, or its URL; with several modalities, of"
+            " OUT/<modality>. Default: the project's features/<modality>."
         ),
     ] = None,
     encoder: Annotated[
@@ -134,8 +134,10 @@ def extract(
         typer.Option(help="Text from several columns, as '{title}. {description}'."),
     ] = None,
     media_root: Annotated[
-        list[Path] | None,
-        typer.Option(help="Folder, besides the table's, whose files may be read; repeatable."),
+        list[str] | None,
+        typer.Option(
+            help="Folder or URL, besides the table's, whose files may be read; repeatable."
+        ),
     ] = None,
     max_seconds: Annotated[
         float, typer.Option(help="A longer sound is recorded as failed.")
@@ -157,6 +159,14 @@ def extract(
         int | None,
         typer.Option(help="End with exit code 3 once more items than this have failed."),
     ] = None,
+    update: Annotated[
+        bool,
+        typer.Option(
+            "--update",
+            help="Compare all contents with what the store was made from, and encode anew the"
+            " parts in which an item has changed or has left the table.",
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Remove the store in --out and begin anew.")
     ] = False,
@@ -165,7 +175,10 @@ def extract(
     ] = False,
     project: ProjectOption = None,
 ) -> None:
-    """Turn pictures, texts or sounds into embeddings; a second run goes on where one stopped."""
+    """Turn pictures, texts or sounds into embeddings.
+
+    A second run goes on where one stopped, and adds what is new in the table.
+    """
     from extract.config import parse_modalities, plan_extractions
     from extract.extraction import check
     from extract.extraction import run as run_extraction
@@ -176,9 +189,10 @@ def extract(
         home = Project.find(project)
         print(f"project: {home.root}", file=sys.stderr if print_config else sys.stdout)
         outs = {name: home.features(name) for name in modalities}
-        items = items or home.items
+        items = items or str(home.items)
     if out is not None:
-        outs = {name: out / name if len(modalities) > 1 else out for name in modalities}
+        place = f"{out.rstrip('/')}/" if len(modalities) > 1 else out
+        outs = {name: place + name if len(modalities) > 1 else out for name in modalities}
     configs = plan_extractions(
         outs,
         items=items,
@@ -194,6 +208,7 @@ def extract(
         dtype=dtype,
         rows_per_part=rows_per_part,
         max_errors=max_errors,
+        update=update,
         overwrite=overwrite,
     )
     if print_config:

@@ -1,7 +1,6 @@
 """What an extraction is: one modality of one item table, through one encoder, into one store."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
@@ -9,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from extract.encoders.base import MODALITIES, Modality
 from extract.errors import InputError, nearest
+from extract.locations import Location, LocationField
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -18,11 +18,12 @@ class ExtractionConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    items: Path
-    """The item table (CSV, TSV, Parquet, JSONL), or a folder of files whose stems are the ids."""
+    items: LocationField
+    """The item table (CSV, TSV, Parquet, JSONL), or a folder of files whose stems are the ids: a
+    path, or a URL that fsspec knows."""
     modality: Modality
-    out: Path
-    """The folder of the feature store; made if absent."""
+    out: LocationField
+    """The folder of the feature store, or the URL of one; made if absent."""
     encoder: str | None = None
     """Encoder URI; the modality's packaged encoder when left out."""
     id_column: str | None = None
@@ -31,8 +32,8 @@ class ExtractionConfig(BaseModel):
     """Column of the paths or texts; the modality's usual names are tried when left out."""
     text_template: str | None = None
     """Texts from several columns, as ``{title}. {description}``; an empty cell gives nothing."""
-    media_roots: tuple[Path, ...] = ()
-    """Folders, besides the table's own, whose files may be read."""
+    media_roots: tuple[LocationField, ...] = ()
+    """Folders, besides the table's own, whose files may be read; paths or URLs."""
     max_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 600.0
     """A longer sound is recorded as failed."""
     batch_size: Count = 32
@@ -47,6 +48,9 @@ class ExtractionConfig(BaseModel):
     """Rows of the table that are finished, or after a kill lost, together."""
     max_errors: Annotated[int, Field(ge=0)] | None = None
     """End with TooManyErrors once more items than this have failed; never when left out."""
+    update: bool = False
+    """Compare every item's content with what the store was made from, and encode anew the parts in
+    which one has changed or has left the table."""
     overwrite: bool = False
     """Remove a store that stands at ``out`` and begin anew."""
 
@@ -56,6 +60,8 @@ class ExtractionConfig(BaseModel):
             raise ValueError(f"a text template acts on the modality text, not on {self.modality}")
         if self.text_template is not None and self.column is not None:
             raise ValueError("give a column or a text template, not both")
+        if self.update and self.overwrite:
+            raise ValueError("give --update or --overwrite, not both")
         return self
 
     @classmethod
@@ -102,7 +108,7 @@ def parse_modalities(values: Sequence[str]) -> list[Modality]:
 
 
 def plan_extractions(
-    outs: Mapping[Modality, Path],
+    outs: Mapping[Modality, Location],
     *,
     encoder: str | None = None,
     columns: Sequence[str] = (),

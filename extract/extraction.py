@@ -3,19 +3,22 @@
 import json
 import os
 import time
-from pathlib import Path
 
 import torch
 
-from extract.catalog import Catalog, read_catalog
+from extract.catalog import Catalog, Difference
 from extract.config import ExtractionConfig
 from extract.encoders.base import Encoder
 from extract.engines.local import run_parts
 from extract.errors import InputError, TooManyErrors
+from extract.item_table import read_catalog
+from extract.locations import Location
 from extract.manifest import StoreManifest
+from extract.media.reading import Reader
 from extract.progress import progress_bar
 from extract.store import FeatureStore, check_free
 from extract.summary import ExtractionSummary, summarise
+from extract.update import changed_items
 from extract.versions import installed_versions
 
 _LIBRARIES = (
@@ -35,7 +38,10 @@ _LIBRARIES = (
 def run(
     config: ExtractionConfig, *, encoder: Encoder | None = None, progress: bool = False
 ) -> ExtractionSummary:
-    """Fill the feature store ``config.out``; what stands there already from the same run is kept.
+    """Fill the feature store ``config.out``; what stands there already is kept.
+
+    Items that the store does not have are added; with ``config.update`` the parts in which an
+    item's content has changed are encoded anew.
 
     Args:
         config: what to extract.
@@ -52,22 +58,54 @@ def run(
         TooManyErrors: more than ``config.max_errors`` items failed; finished parts are kept.
     """
     catalog, encoder, manifest = _begin(config, encoder)
-    store = _open_or_create(config, manifest)
-    pending = store.verify()
+    workers = config.workers or os.cpu_count() or 1
+    store = _store_there(config)
+    difference, added = Difference((), 0, []), 0
+    if store is None:
+        store = _create(config, manifest, catalog)
+        added = store.item_count
+    else:
+        known = store
+        difference = catalog.difference(lambda: map(known.part_ids, range(known.part_count)))
+        added = store.add_items(difference.added)
+    pending = set(store.verify())
+    changed: dict[int, int] = {}
+    if config.update:
+        whole = [part for part in range(store.part_count) if part not in pending]
+        rows = sum(len(store.part_rows(part)) for part in whole)
+        with progress_bar("comparing", rows, "items", shown=progress and rows > 0) as advance:
+            changed = changed_items(
+                whole,
+                store=store,
+                catalog=catalog,
+                reader=Reader.of(config, catalog.base),
+                workers=workers,
+                advance=advance,
+            )
+        pending |= changed.keys()
     rows = sum(len(store.part_rows(part)) for part in pending)
     started = time.perf_counter()
     if pending:
         with progress_bar(config.modality, rows, "items", shown=progress) as advance:
             run_parts(
-                pending,
+                sorted(pending),
                 store=store,
                 catalog=catalog,
                 encoder=encoder,
                 config=config,
-                workers=config.workers or os.cpu_count() or 1,
+                workers=workers,
                 advance=advance,
             )
-    summary = summarise(store, processed=rows, seconds=time.perf_counter() - started)
+    summary = summarise(
+        store,
+        processed=rows,
+        seconds=time.perf_counter() - started,
+        added=added,
+        compared=config.update,
+        changed=sum(changed.values()),
+        removed=difference.removed,
+        removed_examples=difference.removed_examples,
+    )
     if config.max_errors is not None and summary.failed > config.max_errors:
         # A part that was whole before is not worked on, but its failures count.
         reason, count = next(iter(summary.reasons.items()))
@@ -136,7 +174,7 @@ def _store_there(config: ExtractionConfig) -> FeatureStore | None:
     return None if config.overwrite or not store.has_finished_parts else store
 
 
-def _made_otherwise(path: Path, differences: list[str]) -> InputError:
+def _made_otherwise(path: Location, differences: list[str]) -> InputError:
     return InputError(
         f"{path}: holds features that were made otherwise: {'; '.join(differences)};"
         " choose another folder, or --overwrite to make them anew"
@@ -198,15 +236,11 @@ def _manifest(
         source=catalog.source,
         decoding={"max_seconds": config.max_seconds} if config.modality == "audio" else {},
         rows_per_part=config.rows_per_part,
-        items=len(catalog),
-        ids_digest=catalog.ids_digest(),
         libraries=installed_versions(_LIBRARIES),
     )
 
 
-def _open_or_create(config: ExtractionConfig, manifest: StoreManifest) -> FeatureStore:
-    if store := _store_there(config):
-        return store
+def _create(config: ExtractionConfig, manifest: StoreManifest, catalog: Catalog) -> FeatureStore:
     if (config.out / "manifest.json").exists():
-        return FeatureStore.open(config.out).begin_anew(manifest)
-    return FeatureStore.create(config.out, manifest)
+        return FeatureStore.open(config.out).begin_anew(manifest, catalog.ids())
+    return FeatureStore.create(config.out, manifest, catalog.ids())

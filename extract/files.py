@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from extract.errors import InputError
+from extract.locations import Location
 
 # None: numpy counts what it could not write, without a number for the cause.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, None)
@@ -154,18 +155,33 @@ def _umask() -> int:
     return umask
 
 
-def write_text(path: Path, text: str) -> None:
+def write_bytes(path: Location, data: bytes | memoryview) -> None:
+    """Write a file atomically, here or in a remote store.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    if isinstance(path, Path):
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(data)
+        return
+    try:
+        path.fs.pipe_file(path.path, bytes(data))
+    except Exception as error:  # whatever the library of that store raises
+        raise InputError(f"{path}: cannot be written ({' '.join(str(error).split())})") from None
+
+
+def write_text(path: Location, text: str) -> None:
     """Write UTF-8 text atomically."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_bytes(path, text.encode("utf-8"))
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Location, value: Any) -> None:
     """Write JSON atomically, indented, keys in the order given."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Location) -> Any:
     """Read a JSON file.
 
     Raises:

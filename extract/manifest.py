@@ -13,7 +13,7 @@ class StoreManifest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal["mmssl-feature-store"] = "mmssl-feature-store"
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     modality: Modality
     encoder: str
     """Encoder URI, or the class of an encoder that was handed over as an object."""
@@ -28,10 +28,6 @@ class StoreManifest(BaseModel):
     decoding: dict[str, Any]
     """Options of decoding that decide which media are refused."""
     rows_per_part: int = Field(ge=1)
-    items: int = Field(ge=1)
-    """Rows of the item table that the store was begun with."""
-    ids_digest: str
-    """SHA-256 over those rows' ids in order."""
     libraries: dict[str, str]
     """Versions at the beginning; recorded, and not compared when a run goes on."""
 
@@ -40,7 +36,7 @@ class StoreManifest(BaseModel):
         found = []
         for name in StoreManifest.model_fields:
             here, there = getattr(self, name), getattr(wanted, name)
-            if name in ("libraries", "ids_digest") or here == there:
+            if name == "libraries" or here == there:
                 continue
             if isinstance(here, dict):
                 for key in sorted(here.keys() | there.keys()):
@@ -48,8 +44,6 @@ class StoreManifest(BaseModel):
                         found.append(f"{name}.{key} {_short(here.get(key), there.get(key))}")
             else:
                 found.append(f"{name} {_short(here, there)}")
-        if self.items == wanted.items and self.ids_digest != wanted.ids_digest:
-            found.append("the item ids or their order")
         return found
 
 

@@ -23,6 +23,10 @@ from extract.store import Status
 TASK_ROWS = {"text": 32, "image": 1, "audio": 1}
 
 
+NO_VALUE = "no value in the table"
+NOT_IN_TABLE = "not in the item table any more"
+
+
 @dataclass(slots=True)
 class Prepared:
     """One row on its way; ``value`` is what ``encoder.encode`` takes, None unless status is ok."""
@@ -50,7 +54,7 @@ def prepare(item: Item, reader: Reader, encoder: Encoder) -> Prepared:
     elif item.path is not None:
         digest, raw = reader.read_file(item.path)
     else:
-        return Prepared(item.id, "missing", "no value in the table")
+        return Prepared(item.id, "missing", NO_VALUE if item.in_table else NOT_IN_TABLE)
     if isinstance(raw, MediaError):
         return Prepared(item.id, "failed", str(raw), digest)
     try:

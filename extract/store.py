@@ -1,10 +1,11 @@
 """FeatureStore: the vectors of one modality on disk, in parts that are whole or absent.
 
-``manifest.json`` is written once, before any part. Part k holds the table's rows [k n, (k + 1) n):
-``part-k.npy`` (rows x dim float32, NaN where the status is not ok), ``part-k.parquet`` (id, status,
-reason, digest) and, written last, ``part-k.json`` with the digests of the two. A part is whole
-exactly when its JSON is there and the digests hold, so nothing needs to be renamed, and several
-writers may work on different parts of one store.
+``manifest.json`` is written once, before all else. ``items-0.parquet`` holds the ids that the store
+was begun with, ``items-1.parquet`` those that were added first, and so on, n ids a row group. Each
+row group is a part, counted through: ``part-k.npy`` (rows x dim float32, NaN where the status is
+not ok), ``part-k.parquet`` (id, status, reason, digest) and, written last, ``part-k.json`` with the
+digests of the two. A part is whole exactly when its JSON is there and the digests hold, so nothing
+needs to be renamed, and several writers may work on different parts of one store.
 """
 
 import hashlib
@@ -12,26 +13,35 @@ import io
 import json
 import os
 import re
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from extract.errors import InputError
-from extract.files import read_json, write_json
+from extract.files import read_json, write_bytes, write_json
+from extract.locations import Location, parse_location
 from extract.manifest import StoreManifest
 
 Status: TypeAlias = Literal["ok", "failed", "missing"]
 
 STATUS_SCHEMA = {"id": pl.String, "status": pl.String, "reason": pl.String, "digest": pl.String}
 
-# A kill while the manifest was being written leaves its temporary file.
-_LEFTOVER = re.compile(r"\.manifest\.json\..*\.tmp")
-_OWN_FILES = re.compile(rf"part-\d+\.(npy|parquet|json)|manifest\.json|{_LEFTOVER.pattern}")
+# A kill while one of these was being written leaves its temporary file.
+_LEFTOVER = re.compile(r"\.(manifest\.json|items-\d+\.parquet)\..*\.tmp")
+_OWN_FILES = re.compile(
+    rf"part-\d+\.(npy|parquet|json)|items-\d+\.parquet|manifest\.json|{_LEFTOVER.pattern}"
+)
 
 
 @dataclass(frozen=True)
@@ -46,8 +56,17 @@ class Part:
 
 
 @dataclass(frozen=True)
+class _Addition:
+    """The ids of one ``items-j.parquet``, the store's rows ``first_row`` and on."""
+
+    file: pq.ParquetFile
+    first_part: int
+    first_row: int
+
+
+@dataclass(frozen=True)
 class LoadedFeatures:
-    """A whole store in memory, in the item table's order."""
+    """A whole store in memory, in the order in which its items were added."""
 
     ids: list[str]
     vectors: NDArray[np.float32]
@@ -59,19 +78,32 @@ class LoadedFeatures:
 class FeatureStore:
     """One store; ``open`` an existing one or ``create`` a new one."""
 
-    def __init__(self, path: Path, manifest: StoreManifest) -> None:
-        """For ``open`` and ``create``: nothing is read or written here."""
+    def __init__(self, path: Location, manifest: StoreManifest) -> None:
+        """For ``open`` and ``create``.
+
+        Raises:
+            InputError: the ids that a store at ``path`` holds cannot be read.
+        """
         self.path = path
         self.manifest = manifest
+        self._additions: list[_Addition] = []
+        while self._open_addition():
+            pass
 
     @classmethod
-    def open(cls, path: str | Path) -> "FeatureStore":
+    def open(cls, path: str | Location) -> "FeatureStore":
         """Open a store for reading or for going on.
+
+        Args:
+            path: its folder, or the URL of one.
 
         Raises:
             InputError: there is no store, or its manifest is not one this version reads.
         """
-        path = Path(path)
+        try:
+            path = parse_location(path)
+        except ValueError as error:
+            raise InputError(f"{path}: {error}") from None
         if not (path / "manifest.json").is_file():
             raise InputError(f"{path}: no feature store here (no manifest.json)")
         try:
@@ -85,17 +117,26 @@ class FeatureStore:
             ) from None
 
     @classmethod
-    def create(cls, path: Path, manifest: StoreManifest) -> "FeatureStore":
+    def create(cls, path: Location, manifest: StoreManifest, ids: Iterable[str]) -> "FeatureStore":
         """Begin a store in a folder that is absent or empty.
+
+        Args:
+            path: the folder, or the URL of one.
+            manifest: what all vectors have in common.
+            ids: the items, each once.
 
         Raises:
             InputError: ``path`` is a file, or a folder that holds anything else, or not writable.
         """
         check_free(path)
-        return cls._begin(path, manifest)
+        return cls._begin(path, manifest, ids)
 
-    def begin_anew(self, manifest: StoreManifest) -> "FeatureStore":
+    def begin_anew(self, manifest: StoreManifest, ids: Iterable[str]) -> "FeatureStore":
         """Delete the files that this store wrote, and no others, and begin one in their place.
+
+        Args:
+            manifest: of the new store.
+            ids: its items, each once.
 
         Raises:
             InputError: a file cannot be deleted or written.
@@ -107,50 +148,139 @@ class FeatureStore:
                 file.unlink()
         except OSError as error:
             raise InputError(f"{self.path}: cannot be removed ({error.strerror})") from None
-        return self._begin(self.path, manifest)
+        return self._begin(self.path, manifest, ids)
 
     @classmethod
-    def _begin(cls, path: Path, manifest: StoreManifest) -> "FeatureStore":
+    def _begin(cls, path: Location, manifest: StoreManifest, ids: Iterable[str]) -> "FeatureStore":
+        write_json(path / "manifest.json", manifest.model_dump(mode="json"))
+        store = cls(path, manifest)
+        store.add_items(ids)
+        return store
+
+    def add_items(self, ids: Iterable[str]) -> int:
+        """Add items, in parts of their own, which are yet to be written; how many there were.
+
+        Args:
+            ids: of items that the store does not hold, each once; gone through once, in blocks.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
+        stream, size, count = iter(ids), self.manifest.rows_per_part, 0
+        data = io.BytesIO()
+        with pq.ParquetWriter(data, pa.schema([("id", pa.large_string())])) as writer:
+            while block := list(islice(stream, size)):
+                # One row group each, or a part's ids could not be read alone.
+                writer.write_table(
+                    pa.table({"id": pa.array(block, pa.large_string())}), row_group_size=size
+                )
+                count += len(block)
+        if count:
+            write_bytes(self.path / self._next_addition(), data.getbuffer())
+            self._open_addition()
+        return count
+
+    def _next_addition(self) -> str:
+        return f"items-{len(self._additions)}.parquet"
+
+    def _open_addition(self) -> bool:
+        """Take up the next file of ids, if there is one."""
+        place = self.path / self._next_addition()
         try:
-            write_json(path / "manifest.json", manifest.model_dump(mode="json"))
+            # Held in memory: some bytes an item, and the file may be far away.
+            data = place.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
         except OSError as error:
-            raise InputError(f"{path}: cannot be written ({error.strerror})") from None
-        return cls(path, manifest)
+            raise InputError(f"{place}: not readable ({error.strerror or error})") from None
+        try:
+            file = pq.ParquetFile(pa.BufferReader(data))
+            if file.schema_arrow.names != ["id"]:
+                raise InputError(f"{place}: damaged: it does not hold the column id alone")
+        except pa.ArrowException as error:
+            raise InputError(f"{place}: damaged ({error}); --overwrite begins anew") from None
+        addition = _Addition(file, self.part_count, self.item_count)
+        self._additions.append(addition)
+        return True
+
+    @property
+    def item_count(self) -> int:
+        """Rows of all parts, finished or not."""
+        if not self._additions:
+            return 0
+        last = self._additions[-1]
+        return int(last.first_row + last.file.metadata.num_rows)
 
     @property
     def part_count(self) -> int:
         """How many parts a complete store has."""
-        return -(-self.manifest.items // self.manifest.rows_per_part)
+        if not self._additions:
+            return 0
+        last = self._additions[-1]
+        return int(last.first_part + last.file.num_row_groups)
 
     def part_rows(self, part: int) -> range:
-        """The table's rows that a part holds."""
-        start = part * self.manifest.rows_per_part
-        return range(start, min(start + self.manifest.rows_per_part, self.manifest.items))
+        """The store's rows that a part holds."""
+        held = self._addition_of(part)
+        start = held.first_row + (part - held.first_part) * self.manifest.rows_per_part
+        rows = held.file.metadata.row_group(part - held.first_part).num_rows
+        return range(start, start + rows)
+
+    def part_ids(self, part: int) -> list[str]:
+        """The items of a part, finished or not."""
+        held = self._addition_of(part)
+        group = held.file.read_row_group(part - held.first_part)
+        return [str(name) for name in group.column("id").to_pylist()]
+
+    def _addition_of(self, part: int) -> _Addition:
+        return next(held for held in reversed(self._additions) if held.first_part <= part)
 
     @property
     def is_complete(self) -> bool:
         """Whether every part has been finished; ``verify`` also compares the digests."""
-        return all(self._record(part) is not None for part in range(self.part_count))
+        return self._unfinished() == []
 
     @property
     def has_finished_parts(self) -> bool:
         """Whether any part has been finished, so that there is something to lose."""
-        return any(self._record(part) is not None for part in range(self.part_count))
+        return any(self.part_record(part) is not None for part in self._begun())
+
+    def _begun(self) -> list[int]:
+        """The parts whose JSON is there, whole or torn."""
+        found = (re.fullmatch(r"part-(\d+)\.json", file.name) for file in self.path.iterdir())
+        parts = (int(match[1]) for match in found if match)
+        return sorted(part for part in parts if part < self.part_count)
+
+    def _unfinished(self) -> list[int]:
+        begun = set(self._begun())
+        return [
+            part
+            for part in range(self.part_count)
+            if part not in begun or self.part_record(part) is None
+        ]
 
     def verify(self) -> list[int]:
-        """The parts that are absent or torn: all bytes are read and compared with their digests."""
-        return [part for part in range(self.part_count) if not self._is_whole(part)]
+        """The parts that are absent or torn.
+
+        On this machine all bytes are read and compared with their digests; in a remote store only
+        the presence and size of the files are.
+        """
+        parts = range(self.part_count)
+        with ThreadPoolExecutor() as pool:
+            whole = list(pool.map(self._is_whole, parts))
+        return [part for part in parts if not whole[part]]
 
     def ids(self) -> list[str]:
-        """Item ids in the table's order.
+        """Item ids in the order in which they were added.
 
         Raises:
             InputError: the store is incomplete or damaged.
         """
-        return [str(name) for name in self.statuses()["id"]]
+        self._require_complete()
+        return [name for part in range(self.part_count) for name in self.part_ids(part)]
 
     def statuses(self) -> pl.DataFrame:
-        """Columns id, status (ok, failed, missing), reason, digest; in the table's order.
+        """Columns id, status (ok, failed, missing), reason, digest; in the order of ``ids``.
 
         Raises:
             InputError: the store is incomplete or damaged.
@@ -173,7 +303,7 @@ class FeatureStore:
             InputError: the store is incomplete or damaged.
         """
         self._require_complete()
-        vectors = np.empty((self.manifest.items, self.manifest.dim), dtype=np.float32)
+        vectors = np.empty((self.item_count, self.manifest.dim), dtype=np.float32)
         for part in range(self.part_count):
             rows = self.part_rows(part)
             vectors[rows.start : rows.stop] = self.part_vectors(part)
@@ -205,26 +335,43 @@ class FeatureStore:
         vectors, statuses = io.BytesIO(), io.BytesIO()
         np.save(vectors, content.vectors, allow_pickle=False)
         content.statuses.write_parquet(statuses)
-        record = {
-            "rows": content.statuses.height,
-            "npy": hashlib.sha256(vectors.getbuffer()).hexdigest(),
-            "parquet": hashlib.sha256(statuses.getbuffer()).hexdigest(),
+        record: dict[str, Any] = {"rows": content.statuses.height}
+        for name, file in (("npy", vectors), ("parquet", statuses)):
+            record[name] = hashlib.sha256(file.getbuffer()).hexdigest()
+            record[f"{name}_bytes"] = len(file.getbuffer())
+        counts = Counter(content.statuses["status"].to_list())
+        record |= {status: counts[status] for status in get_args(Status) if counts[status]}
+        files: dict[str, bytes | memoryview] = {
+            "npy": vectors.getbuffer(),
+            "parquet": statuses.getbuffer(),
+            "json": json.dumps(record).encode() + b"\n",
         }
         try:
-            _write_synced(self._file(part, "npy"), vectors.getbuffer())
-            _write_synced(self._file(part, "parquet"), statuses.getbuffer())
-            _write_synced(self._file(part, "json"), json.dumps(record).encode() + b"\n")
-        except OSError as error:
+            # A part that is written anew is not whole meanwhile.
+            self._file(part, "json").unlink(missing_ok=True)
+            for kind, data in files.items():
+                _write_new(self._file(part, kind), data)
+        except Exception as error:
+            # What a remote store's library raises when it is refused is not known.
+            if isinstance(self.path, Path) and not isinstance(error, OSError):
+                raise
             raise InputError(
-                f"{self.path}: part {part} could not be written ({error.strerror}); the finished"
+                f"{self.path}: part {part} could not be written"
+                f" ({getattr(error, 'strerror', None) or error}); the finished"
                 " parts are kept: mend this and run the same command again"
             ) from None
 
-    def _file(self, part: int, kind: str) -> Path:
+    def _file(self, part: int, kind: str) -> Location:
         return self.path / f"part-{part}.{kind}"
 
-    def _record(self, part: int) -> dict[str, Any] | None:
-        """What ``part-k.json`` says; None if it is absent or torn."""
+    def part_record(self, part: int) -> dict[str, Any] | None:
+        """What ``part-k.json`` says of a finished part; None if it is absent or torn.
+
+        Returns:
+            ``rows``; the SHA-256 of the files, ``npy`` and ``parquet``, and their sizes in bytes,
+            ``npy_bytes`` and ``parquet_bytes``; ``ok``, ``failed`` and ``missing``: how many rows
+            are that, left out where none is.
+        """
         try:
             record = json.loads(self._file(part, "json").read_bytes())
         except (OSError, ValueError):
@@ -235,7 +382,7 @@ class FeatureStore:
 
     def _read(self, part: int, kind: Literal["npy", "parquet"]) -> io.BytesIO:
         """One file of a part, its digest checked."""
-        record, file = self._record(part), self._file(part, kind)
+        record, file = self.part_record(part), self._file(part, kind)
         try:
             data = file.read_bytes()
         except OSError:
@@ -266,6 +413,12 @@ class FeatureStore:
         return np.asarray(vectors)
 
     def _is_whole(self, part: int) -> bool:
+        if not isinstance(self.path, Path):
+            record = self.part_record(part)
+            return record is not None and all(
+                _size(self._file(part, kind)) == record.get(f"{kind}_bytes")
+                for kind in ("npy", "parquet")
+            )
         try:
             self._read(part, "npy")
             self._read(part, "parquet")
@@ -274,8 +427,11 @@ class FeatureStore:
         return True
 
     def _require_complete(self) -> None:
-        absent = [part for part in range(self.part_count) if self._record(part) is None]
-        if absent:
+        if not self.part_count:
+            raise InputError(
+                f"{self.path}: the feature store is empty: its first run was stopped; run it again"
+            )
+        if absent := self._unfinished():
             raise InputError(
                 f"{self.path}: the feature store is incomplete ({len(absent)} of {self.part_count}"
                 f" parts are absent, the first is part {absent[0]}); run the same extraction again"
@@ -283,7 +439,7 @@ class FeatureStore:
             )
 
 
-def check_free(path: Path) -> None:
+def check_free(path: Location) -> None:
     """Refuse a place where a new store cannot stand.
 
     Raises:
@@ -301,8 +457,25 @@ def check_free(path: Path) -> None:
             )
 
 
-def _write_synced(path: Path, data: bytes | memoryview) -> None:
-    with path.open("wb") as handle:
-        handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
+def _write_new(path: Location, data: bytes | memoryview) -> None:
+    """Write a file and sync it; one of that name is replaced, and stays whole for who reads it."""
+    if not isinstance(path, Path):
+        path.fs.pipe_file(path.path, bytes(data))
+        return
+    path.unlink(missing_ok=True)
+    try:
+        with path.open("wb") as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+    except OSError:
+        # On a full disk every byte counts.
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _size(file: Location) -> int | None:
+    try:
+        return int(file.stat().st_size)
+    except OSError:
+        return None

@@ -1,12 +1,13 @@
 """What a run left behind, in numbers and in words."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
+from typing import Any
 
 import polars as pl
 
+from extract.locations import Location
 from extract.store import FeatureStore
 
 _EXAMPLES = 3
@@ -17,7 +18,7 @@ _REASONS = 10
 class ExtractionSummary:
     """What a run left behind: counts over the whole store, and what this run did of it."""
 
-    path: Path
+    path: Location
     modality: str
     encoder: str
     source: str
@@ -33,6 +34,15 @@ class ExtractionSummary:
     """Rows that this run worked on; the others stood in the store already."""
     seconds: float
     """Time this run spent on them, loading the encoder left out."""
+    added: int = 0
+    """Items of the table that the store did not have."""
+    compared: bool = False
+    """Whether the items' contents were compared with what the store was made from (``update``)."""
+    changed: int = 0
+    """Items whose content was found to be another, or that were found gone."""
+    removed: int = 0
+    """Items of the store that the table does not have any more."""
+    removed_examples: list[str] = field(default_factory=list)
 
     @property
     def items_per_second(self) -> float:
@@ -44,8 +54,8 @@ class ExtractionSummary:
         lines = [f"{self.modality}: {self.items} items through {self.encoder} ({self.source})"]
         if not self.processed:
             lines.append(
-                "already complete: nothing was encoded, and the items' contents were not compared"
-                " again (--overwrite encodes anew)"
+                "already complete: nothing was encoded"
+                + ("" if self.compared else " (--update also compares the items' contents)")
             )
         else:
             kept = self.items - self.processed
@@ -54,6 +64,14 @@ class ExtractionSummary:
                 f"{self.processed} items in {self.seconds:.1f} s,"
                 f" {self.items_per_second:.1f} items/s{reused}"
             )
+        if self.added and self.added != self.items:
+            lines.append(f"new in the table: {self.added}")
+        if self.changed:
+            lines.append(f"changed or gone: {self.changed}; their parts were encoded anew")
+        if self.removed:
+            names = ", ".join(_printable(name) for name in self.removed_examples)
+            fate = "their rows are empty" if self.compared else "--update empties their rows"
+            lines.append(f"not in the table any more: {self.removed} ({names}); {fate}")
         lines.append(f"ok {self.ok}, failed {self.failed}, missing {self.missing}")
         if not self.ok:
             lines.append("NOT ONE ITEM WAS ENCODED: there are no features in this store")
@@ -72,13 +90,12 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def summarise(store: FeatureStore, *, processed: int, seconds: float) -> ExtractionSummary:
+def summarise(store: FeatureStore, **of_this_run: Any) -> ExtractionSummary:
     """The counts of a complete store.
 
     Args:
         store: all its parts are whole.
-        processed: rows that this run worked on.
-        seconds: what it took for them.
+        of_this_run: ``processed``, ``seconds`` and the like, as ``ExtractionSummary`` has them.
 
     Raises:
         InputError: a part is absent or damaged.
@@ -88,8 +105,11 @@ def summarise(store: FeatureStore, *, processed: int, seconds: float) -> Extract
     examples: dict[str, list[str]] = {}
     # Part by part, so that the summary of millions of items needs no table of them.
     for part in range(store.part_count):
+        record = store.part_record(part) or {}
+        counts.update({status: record.get(status, 0) for status in ("ok", "failed", "missing")})
+        if not record.get("failed"):
+            continue
         statuses = store.part_statuses(part)
-        counts.update(dict(statuses["status"].value_counts().iter_rows()))
         for name, _, reason, _ in statuses.filter(pl.col("status") == "failed").iter_rows():
             reasons[reason] += 1
             if reasons[reason] <= _EXAMPLES:
@@ -99,12 +119,11 @@ def summarise(store: FeatureStore, *, processed: int, seconds: float) -> Extract
         modality=store.manifest.modality,
         encoder=store.manifest.encoder,
         source=store.manifest.source,
-        items=store.manifest.items,
+        items=store.item_count,
         ok=counts["ok"],
         failed=counts["failed"],
         missing=counts["missing"],
         reasons=dict(reasons.most_common()),
         examples=examples,
-        processed=processed,
-        seconds=seconds,
+        **of_this_run,
     )

@@ -30,7 +30,7 @@ def run_parts(
     Args:
         parts: numbers of the parts to make; all others must be whole.
         store: where they are written.
-        catalog: the items, as many as the store's manifest says.
+        catalog: where the items of those parts are looked up.
         encoder: already on its device.
         config: batch size, media roots, longest sound and ``max_errors``.
         workers: threads that decode and preprocess.
@@ -43,9 +43,9 @@ def run_parts(
     whole = sorted(set(range(store.part_count)) - set(parts))
     failed, encoded = 0, False
     for part in whole:
-        statuses = store.part_statuses(part)["status"]
-        failed += statuses.eq("failed").to_list().count(True)
-        encoded = encoded or "ok" in statuses
+        record = store.part_record(part) or {}
+        failed += record.get("failed", 0)
+        encoded = encoded or "ok" in record
 
     def finished(prepared: Prepared) -> None:
         nonlocal failed
@@ -60,15 +60,9 @@ def run_parts(
 
     def items() -> Iterator[Item]:
         for part in parts:
-            rows = store.part_rows(part)
-            yield from catalog.items(rows.start, rows.stop)
+            yield from catalog.find(store.part_ids(part), near=store.part_rows(part).start)
 
-    reader = Reader(
-        modality=config.modality,
-        base=catalog.base,
-        roots=[root.resolve() for root in (catalog.base, *config.media_roots)],
-        max_seconds=config.max_seconds,
-    )
+    reader = Reader.of(config, catalog.base)
     faults = Faults(encoded=encoded)
     preparation = Preparation(
         items(),

@@ -150,7 +150,7 @@ def _splits(
 
 def _listed_items(path: Path, id_column: str | None) -> set[str]:
     # Imported here: extraction's catalogue loads torch, which a run without --items does not need.
-    from extract.catalog import read_item_ids
+    from extract.item_table import read_item_ids
 
     return set(read_item_ids(path, id_column))
 

@@ -1,15 +1,18 @@
 import json
 import re
+import sqlite3
 
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from extract.catalog import Item, parse_template, read_catalog, read_item_ids
+from extract import item_table
+from extract.catalog import Item
 from extract.config import ExtractionConfig
 from extract.errors import InputError
-from extract.tables import write_table
+from extract.item_table import parse_template, read_catalog, read_item_ids
+from extract.tables import scan_table, write_table
 
 
 def catalog(items, modality="text", **options):
@@ -197,13 +200,55 @@ def test_a_folder_without_such_files_or_with_a_tables_option_is_refused(tmp_path
     assert "--text-template acts on a table" in refusal(tmp_path, text_template="{x}")
 
 
-def test_the_ids_digest_knows_order_and_borders(write_items):
-    def digest(ids):
-        return catalog(write_items(["id", "text"], [[name, "t"] for name in ids])).ids_digest()
+def test_items_are_found_by_id_wherever_they_stand(write_items):
+    found = catalog(write_items(["id", "text"], [[f"i{n}", f"t{n}\0"] for n in range(2000)]))
+    assert found.find(["i3", "i4"], near=3) == [Item("i3", None, "t3\0"), Item("i4", None, "t4\0")]
+    ids = [f"i{n}" for n in range(1999, -1, -1)]
+    assert [item.text for item in found.find(ids)] == [f"t{n}\0" for n in range(1999, -1, -1)]
+    assert found.find(["i4", "gone", "i3"], near=3) == [
+        Item("i4", None, "t4\0"),
+        Item("gone", None, None, in_table=False),
+        Item("i3", None, "t3\0"),
+    ]
 
-    digests = [digest(ids) for ids in (["a", "b"], ["b", "a"], ["ab"], ["a", "b", "c"], ["a\nb"])]
-    assert len(set(digests)) == 5
-    assert digest(["a", "b"]) == digests[0]
+
+names = st.lists(st.sampled_from([f"i{n}" for n in range(12)]), unique=True, min_size=1)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(names, names, st.integers(1, 5))
+def test_a_table_is_compared_with_the_ids_of_a_store(write_items, table, store, size):
+    found = catalog(write_items(["id", "text"], [[name, "t"] for name in table]))
+    blocks = [store[start : start + size] for start in range(0, len(store), size)]
+    for _ in range(2):
+        difference = found.difference(lambda: iter(blocks))
+        assert list(difference.added) == [name for name in table if name not in store]
+        gone = sorted(set(store) - set(table))
+        assert (difference.removed, difference.removed_examples) == (len(gone), gone[:3])
+
+
+def test_a_table_is_read_in_blocks(tmp_path, monkeypatch):
+    rows = "".join(f"i{n},a text of some length {n}\n" for n in range(5000))
+    (tmp_path / "items.csv").write_text("id,text\n" + rows)
+    monkeypatch.setattr(item_table, "scan_table", lambda *args: scan_table(*args, block_bytes=2000))
+    found = catalog(tmp_path / "items.csv")
+    assert len(found) == 5000
+    assert list(found.ids()) == [f"i{n}" for n in range(5000)]
+    assert found.find(["i4999"])[0].text == "a text of some length 4999"
+    with (tmp_path / "items.csv").open("a") as file:
+        file.write("i17,again\n")
+    assert "item id 'i17' stands in rows 18 and 5001 (header" in refusal(tmp_path / "items.csv")
+
+
+def test_no_room_for_the_tables_copy_is_one_message(write_items, monkeypatch):
+    found = catalog(write_items(["id", "text"], [["a", "t"]]))
+
+    def connect(*_, **__):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    with pytest.raises(InputError, match=r"\(database or disk is full\); make room in .*TMPDIR"):
+        found.items(0, 1)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)

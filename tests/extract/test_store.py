@@ -7,12 +7,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from extract import store as store_module
 from extract.errors import InputError
 from extract.manifest import StoreManifest
 from extract.store import STATUS_SCHEMA, FeatureStore, Part
 
+IDS = [f"id/{row}.é" for row in range(5)]
 
-def manifest(items=5, rows_per_part=2, dim=3, **changes) -> StoreManifest:
+
+def manifest(rows_per_part=2, dim=3, **changes) -> StoreManifest:
     values = {
         "modality": "text",
         "encoder": "tests:Encoder",
@@ -23,8 +26,6 @@ def manifest(items=5, rows_per_part=2, dim=3, **changes) -> StoreManifest:
         "source": "column 'text'",
         "decoding": {},
         "rows_per_part": rows_per_part,
-        "items": items,
-        "ids_digest": "0" * 64,
         "libraries": {"torch": "2"},
     }
     return StoreManifest.model_validate(values | changes)
@@ -46,7 +47,7 @@ def part(store: FeatureStore, number: int, absent=()) -> Part:
 
 @pytest.fixture
 def store(tmp_path) -> FeatureStore:
-    return FeatureStore.create(tmp_path / "store", manifest())
+    return FeatureStore.create(tmp_path / "store", manifest(), IDS)
 
 
 def fill(store: FeatureStore, absent=()) -> list[Part]:
@@ -77,7 +78,9 @@ def test_the_files_are_the_documented_ones(store):
     fill(store)
     names = {file.name for file in store.path.iterdir()}
     kinds = ("npy", "parquet", "json")
-    assert names == {"manifest.json"} | {f"part-{k}.{kind}" for k in range(3) for kind in kinds}
+    assert names == {"manifest.json", "items-0.parquet"} | {
+        f"part-{k}.{kind}" for k in range(3) for kind in kinds
+    }
     assert np.load(store.path / "part-1.npy", mmap_mode="r").shape == (2, 3)
     record = json.loads((store.path / "part-1.json").read_text())
     for kind in ("npy", "parquet"):
@@ -89,9 +92,18 @@ def test_the_files_are_the_documented_ones(store):
 @given(st.integers(1, 40), st.integers(1, 15), st.data())
 def test_parts_cover_every_row_once_and_the_pending_ones_are_found(tmp_path_factory, n, size, data):
     path = tmp_path_factory.mktemp("stores") / "store"
-    store = FeatureStore.create(path, manifest(items=n, rows_per_part=size))
-    rows = [row for number in range(store.part_count) for row in store.part_rows(number)]
-    assert rows == list(range(n))
+    store = FeatureStore.create(path, manifest(rows_per_part=size), map(str, range(n)))
+    more = data.draw(st.integers(0, 20))
+    assert store.add_items(map(str, range(n, n + more))) == more
+    store = FeatureStore.open(path)
+    parts = range(store.part_count)
+    rows = [row for number in parts for row in store.part_rows(number)]
+    assert rows == list(range(n + more))
+    assert [name for number in parts for name in store.part_ids(number)] == list(map(str, rows))
+    # What was added is in parts of its own.
+    sizes = [min(size, left) for left in range(n, 0, -size)]
+    sizes += [min(size, left) for left in range(more, 0, -size)]
+    assert [len(store.part_rows(number)) for number in parts] == sizes
     written = data.draw(st.sets(st.integers(0, store.part_count - 1)))
     for number in written:
         store.write_part(number, part(store, number))
@@ -153,7 +165,7 @@ def test_an_array_of_python_objects_is_never_unpickled(store):
 
 def test_the_digest_changes_with_vectors_statuses_and_manifest(tmp_path):
     def digest(name, absent=(), **changes):
-        store = FeatureStore.create(tmp_path / name, manifest(**changes))
+        store = FeatureStore.create(tmp_path / name, manifest(**changes), IDS)
         fill(store, absent)
         return store.digest()
 
@@ -174,7 +186,7 @@ def test_a_folder_without_a_store_or_with_a_foreign_manifest_is_refused(tmp_path
 
 def test_a_newer_schema_is_refused(store):
     values = json.loads((store.path / "manifest.json").read_text())
-    (store.path / "manifest.json").write_text(json.dumps(values | {"schema_version": 2}))
+    (store.path / "manifest.json").write_text(json.dumps(values | {"schema_version": 3}))
     with pytest.raises(InputError, match="schema_version"):
         FeatureStore.open(store.path)
 
@@ -183,16 +195,16 @@ def test_a_newer_schema_is_refused(store):
 def test_a_new_store_never_stands_among_other_files(tmp_path, name):
     (tmp_path / name).write_text("mine")
     with pytest.raises(InputError, match="holds other files"):
-        FeatureStore.create(tmp_path, manifest())
+        FeatureStore.create(tmp_path, manifest(), IDS)
     assert (tmp_path / name).read_text() == "mine"
 
 
 def test_a_new_store_takes_an_empty_folder_and_one_where_a_kill_left_a_temporary_file(tmp_path):
     (tmp_path / ".manifest.json.x1y2.tmp").touch()
-    assert FeatureStore.create(tmp_path, manifest()).manifest == manifest()
+    assert FeatureStore.create(tmp_path, manifest(), IDS).manifest == manifest()
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="is a file"):
-        FeatureStore.create(tmp_path / "file", manifest())
+        FeatureStore.create(tmp_path / "file", manifest(), IDS)
 
 
 def test_beginning_anew_deletes_what_a_store_writes_and_nothing_else(store):
@@ -201,8 +213,12 @@ def test_beginning_anew_deletes_what_a_store_writes_and_nothing_else(store):
     mine = ("notes.txt", "part-x.npy", "part-1.npy.bak", "xpart-1.npy")
     for name in mine:
         (store.path / name).touch()
-    anew = store.begin_anew(manifest(dim=7))
-    assert {file.name for file in store.path.iterdir()} == {*mine, "manifest.json"}
+    anew = store.begin_anew(manifest(dim=7), IDS)
+    assert {file.name for file in store.path.iterdir()} == {
+        *mine,
+        "manifest.json",
+        "items-0.parquet",
+    }
     assert FeatureStore.open(store.path).manifest.dim == anew.manifest.dim == 7
     assert anew.verify() == [0, 1, 2]
 
@@ -216,11 +232,52 @@ def test_a_place_where_nothing_can_be_written_is_one_message(store, tmp_path):
 def test_differences_are_named_one_by_one():
     here = manifest()
     assert here.differences(manifest(libraries={"torch": "3"})) == []
-    there = manifest(dim=4, fingerprint={"pooling": "cls", "layer": None}, ids_digest="1" * 64)
+    there = manifest(dim=4, fingerprint={"pooling": "cls", "layer": None})
     assert here.differences(there) == [
         "fingerprint.pooling 'mean' there, 'cls' now",
         "dim 3 there, 4 now",
-        "the item ids or their order",
     ]
-    # Another number of items has other ids by itself: said once.
-    assert here.differences(manifest(items=6, ids_digest="1" * 64)) == ["items 5 there, 6 now"]
+
+
+def test_a_part_written_anew_is_not_whole_until_it_is_there(store, monkeypatch):
+    fill(store)
+    written = []
+    real = store_module._write_new
+
+    def watched(path, data):
+        written.append((path.name, FeatureStore.open(store.path).verify()))
+        real(path, data)
+
+    monkeypatch.setattr(store_module, "_write_new", watched)
+    store.write_part(1, part(store, 1, absent=[2]))
+    assert written == [(f"part-1.{kind}", [1]) for kind in ("npy", "parquet", "json")]
+    assert store.verify() == []
+    assert store.statuses()["status"].to_list() == ["ok", "ok", "failed", "ok", "ok"]
+
+
+def test_what_is_read_through_the_old_file_stays_whole(store):
+    fill(store)
+    mapped = np.load(store.path / "part-0.npy", mmap_mode="r")
+    before = mapped.copy()
+    store.write_part(0, Part(before + 1, part(store, 0).statuses))
+    np.testing.assert_array_equal(mapped, before)
+    np.testing.assert_array_equal(store.part_vectors(0), before + 1)
+
+
+@pytest.mark.parametrize("data", [b"", b"PAR1 torn", None])
+def test_a_damaged_list_of_ids_is_named(store, data):
+    file = store.path / "items-0.parquet"
+    if data is None:
+        pl.DataFrame({"name": ["a"]}).write_parquet(file)
+    else:
+        file.write_bytes(data)
+    with pytest.raises(InputError, match=r"items-0\.parquet: damaged"):
+        FeatureStore.open(store.path)
+
+
+def test_a_store_whose_first_run_ended_before_its_ids_were_written_is_empty(store):
+    (store.path / "items-0.parquet").unlink()
+    opened = FeatureStore.open(store.path)
+    assert (opened.part_count, opened.item_count, opened.has_finished_parts) == (0, 0, False)
+    with pytest.raises(InputError, match="is empty: its first run was stopped"):
+        opened.load()

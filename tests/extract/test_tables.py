@@ -1,13 +1,14 @@
 import csv
 import io
+import json
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extract.errors import InputError
-from extract.tables import read_table, write_table
+from extract.tables import read_table, scan_table, table_columns, write_table
 
 
 @pytest.fixture
@@ -111,3 +112,69 @@ def test_what_csv_writes_is_read_again(tmp_path_factory, rows):
     csv.writer(text).writerows([("id", "text"), *rows])
     path.write_bytes(text.getvalue().encode())
     assert read_table(path).rows() == rows
+
+
+def scanned(path, block_bytes) -> pl.DataFrame:
+    blocks = list(scan_table(path, block_bytes=block_bytes))
+    assert len({tuple(block.schema.items()) for block in blocks}) == 1
+    return pl.concat(blocks)
+
+
+lines = st.lists(
+    st.text(st.sampled_from('ab"\n,\t é'), max_size=6)
+    | st.sampled_from(['"a\nb"', '"a,b"', '19"', '""', "a", ",", '"x""y"', "b,c"]),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(lines, st.sampled_from(["csv", "tsv"]), st.integers(1, 20), st.sampled_from(["\n", "\r\n"]))
+def test_blocks_of_a_table_are_the_table_read_at_once(tmp_path_factory, rows, suffix, size, end):
+    path = tmp_path_factory.mktemp("tables") / f"a.{suffix}"
+    path.write_bytes(("id,text" + end + end.join(rows)).encode())
+    outcomes = []
+    for read in (read_table, lambda path: scanned(path, size)):
+        try:
+            frame = read(path)
+            outcomes.append((frame.columns, frame.rows()))
+        except InputError as error:
+            outcomes.append(str(error))
+    assert outcomes[0] == outcomes[1]
+    if isinstance(outcomes[0], tuple):
+        assert table_columns(path) == outcomes[0][0]
+
+
+values = st.none() | st.integers(-5, 5) | st.floats(-2, 2) | st.text("ab", max_size=3)
+
+
+@settings(deadline=None)
+@given(st.lists(st.fixed_dictionaries({}, optional={"id": values, "x": values}), min_size=1))
+def test_blocks_of_jsonl_have_the_types_of_the_whole(tmp_path_factory, rows):
+    rows = [*rows, {"id": "a", "x": 1}]
+    path = tmp_path_factory.mktemp("tables") / "a.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    whole = read_table(path)
+    assert scanned(path, 30).select(whole.columns).equals(whole)
+    assert sorted(table_columns(path)) == sorted(whole.columns)
+
+
+def test_blocks_of_parquet_hold_the_chosen_columns(tmp_path):
+    frame = pl.DataFrame({"id": range(1000), "text": [f"text {i}" for i in range(1000)], "x": 1.5})
+    frame.write_parquet(tmp_path / "a.parquet", row_group_size=100)
+    blocks = list(scan_table(tmp_path / "a.parquet", ["text", "id"], block_bytes=2000))
+    assert len(blocks) > 5
+    assert pl.concat(blocks).equals(frame.select("text", "id"))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
+def test_what_is_no_such_table_is_refused_block_by_block_too(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    with pytest.raises(InputError, match="no such file"):
+        list(scan_table(path))
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"empty|not readable as parquet"):
+        list(scan_table(path))
+    path.write_bytes(b"\xff\xfe\n\xff" * 100)
+    with pytest.raises(InputError):
+        list(scan_table(path, block_bytes=50))

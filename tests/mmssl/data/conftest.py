@@ -21,11 +21,9 @@ def make_store():
             source="column 'image'",
             decoding={},
             rows_per_part=2,
-            items=len(ids),
-            ids_digest="",
             libraries={},
         )
-        store = FeatureStore.create(path, manifest)
+        store = FeatureStore.create(path, manifest, ids)
         for part in range(store.part_count):
             rows = store.part_rows(part)
             mine = [ids[row] for row in rows]

@@ -1,0 +1,61 @@
+"""Where things are: a local path, or a place in a remote store (s3://, gs://, hf://, ...).
+
+Remote places are fsspec's, through universal-pathlib: they behave as paths do. Credentials and
+endpoints come from where each store's own library looks for them (AWS_ENDPOINT_URL, ...).
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import PlainSerializer, PlainValidator
+from upath import UPath
+
+Location: TypeAlias = Path | UPath
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+
+_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
+
+
+def parse_location(value: Any) -> Location:
+    """The place that a text names: ``scheme://...`` is remote (but file:// is local).
+
+    Raises:
+        ValueError: an unknown scheme, or its library is not installed; the message says which.
+    """
+    if isinstance(value, Path | UPath):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("a path or a URL is text")
+    url = _URL.match(value)
+    if url is None:
+        return Path(value)
+    scheme = url[1].lower()
+    if scheme in ("file", "local"):
+        return Path(value[url.end() :])
+    if len(value) == url.end():
+        raise ValueError(f"nothing stands behind {value}")
+    try:
+        # Without fsspec's caches of folders: other processes write to the same place.
+        place = UPath(value, use_listings_cache=False)
+        place.fs  # noqa: B018 - made on first use; what is missing shall show now
+    except ImportError as error:
+        extra = _EXTRAS.get(scheme)
+        remedy = f"pip install 'mmssl-toolkit[{extra}]'" if extra else " ".join(str(error).split())
+        raise ValueError(f"{scheme}:// needs another library: {remedy}") from None
+    except Exception as error:
+        # fsspec and the libraries below it raise whatever they like for a place they do not know.
+        raise ValueError(f"{value} cannot be reached ({' '.join(str(error).split())})") from None
+    return place
+
+
+def is_url(text: str) -> bool:
+    """Whether a text names a remote place."""
+    return _URL.match(text) is not None
+
+
+LocationField: TypeAlias = Annotated[
+    Path | UPath, PlainValidator(parse_location), PlainSerializer(str)
+]
+"""A field of a pydantic model that holds a ``Location``."""

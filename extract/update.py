@@ -1,0 +1,60 @@
+"""Which items' contents are not any more what a store was made from."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from extract.catalog import Catalog, Item
+from extract.media.reading import Reader
+from extract.preparation import NO_VALUE, NOT_IN_TABLE
+from extract.store import FeatureStore
+
+
+def changed_items(
+    parts: Sequence[int],
+    *,
+    store: FeatureStore,
+    catalog: Catalog,
+    reader: Reader,
+    workers: int,
+    advance: Callable[[int], None],
+) -> dict[int, int]:
+    """Read the raw content of every item, decode nothing, and compare its digest.
+
+    An item that could not be read and can be now has changed, and so has one that has left the
+    table or has got a medium.
+
+    Args:
+        parts: whole parts of the store.
+        store: what was made from the contents.
+        catalog: where the contents are now.
+        reader: reads them.
+        workers: threads that read.
+        advance: called with the number of rows just compared.
+
+    Returns:
+        Part -> how many of its items have changed, for those that have any.
+
+    Raises:
+        InputError: a part is damaged, or the item table cannot be read any more.
+    """
+
+    def state(item: Item) -> tuple[str, str | None]:
+        if item.text is not None:
+            return "content", reader.text_digest(item.text)
+        if item.path is not None:
+            return "content", reader.file_digest(item.path)
+        return (NO_VALUE if item.in_table else NOT_IN_TABLE), None
+
+    changed = {}
+    with ThreadPoolExecutor(workers, thread_name_prefix="compare") as pool:
+        for part in parts:
+            items = catalog.find(store.part_ids(part), near=store.part_rows(part).start)
+            now = list(pool.map(state, items))
+            then = [
+                (reason if status == "missing" else "content", digest)
+                for _, status, reason, digest in store.part_statuses(part).iter_rows()
+            ]
+            if count := sum(a != b for a, b in zip(now, then, strict=True)):
+                changed[part] = count
+            advance(len(items))
+    return changed
