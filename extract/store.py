@@ -31,7 +31,11 @@ STATUS_SCHEMA = {"id": pl.String, "status": pl.String, "reason": pl.String, "dig
 
 # A kill while the manifest was being written leaves its temporary file.
 _LEFTOVER = re.compile(r"\.manifest\.json\..*\.tmp")
-_OWN_FILES = re.compile(rf"part-\d+\.(npy|parquet|json)|manifest\.json|{_LEFTOVER.pattern}")
+# Beside its own, what `features transform` keeps: the fitted transform.
+_TRANSFORM = r"transform\.safetensors|\.transform\.safetensors\..*\.tmp"
+_OWN_FILES = re.compile(
+    rf"part-\d+\.(npy|parquet|json)|manifest\.json|{_LEFTOVER.pattern}|{_TRANSFORM}"
+)
 
 
 @dataclass(frozen=True)
