@@ -57,9 +57,10 @@ def write_npy(
     places = None if order is None else _places(store, order, missing)
     summary.written = rows if places is None else places.height
     if not summary.written:
+        theirs, ours = next(_row_ids(store, order)), store.part_statuses(0)["id"]
         raise InputError(
             f"{store.path}: not one item of those in --order has a vector: the order holds ids like"
-            f" {shown(next(_row_ids(store, order)), 1)}, the store like {shown(store.part_statuses(0)['id'], 1)}"
+            f" {shown(theirs, 1)}, the store like {shown(ours, 1)}"
         )
     _check_ids(store, order)
     # The matrix appears last, when what explains it is there.

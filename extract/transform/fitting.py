@@ -116,7 +116,8 @@ def layer_of(store: FeatureStore, name: str) -> FittedTransform:
             f"{store.path}: --layer {name}: these features have a single layer (an encoder URI"
             " with ?layer=A,B writes several)"
         )
-    if sum(widths.values()) != store.manifest.dim or len(widths) != len(layers or ()):
+    whole = sum(widths.values()) == store.manifest.dim and min(widths.values()) > 0
+    if not whole or len(widths) != len(layers or ()):
         raise InputError(
             f"{store.path}: its manifest names the layers {layers}, which do not make up its"
             f" {store.manifest.dim} dimensions"
