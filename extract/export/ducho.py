@@ -31,12 +31,12 @@ _LONGEST = 200
 
 def ducho_folder(manifest: StoreManifest) -> Path:
     """``<backend>/<model>/<layer>`` of a store, as far as its encoder says."""
-    uri, _, transform = manifest.encoder.partition(" | ")
+    uri, _, transform = manifest.encoder.partition(" + ")
     scheme, _, name = uri.partition(":")
     model = name.split("?")[0].split("@")[0].rstrip("/").rsplit("/", 1)[-1]
     layer = manifest.fingerprint.get("layer")
     if transform:
-        layer = transform.replace(" | ", "-")
+        layer = transform.replace(" + ", "-")
     words = (_BACKENDS.get(scheme, scheme), model, "output" if layer is None else str(layer))
     return Path(*(file_name(word) or "unnamed" for word in words))
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from extract.errors import InputError, nearest
 from extract.tables import read_table
@@ -64,21 +65,28 @@ def read_order(path: Path, id_column: str | None = None) -> pl.Series:
 
 
 def _read(path: Path) -> pl.DataFrame:
-    """A table, also one that is named .csv and separated by tabs."""
-    table = read_table(path)
-    if path.suffix.lower() == ".csv" and table.width == 1 and "\t" in table.columns[0]:
+    """A table, also one that is named .csv and separated by tabs, as pandas writes it."""
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        return read_table(path)
+    with path.open("rb") as handle:
+        head = handle.readline()
+    if b"\t" not in head or b"," in head:
+        return read_table(path)
+    try:
         return pl.read_csv(path, separator="\t", infer_schema=False, glob=False)
-    return table
+    except pl.exceptions.PolarsError as error:
+        problem = str(error).splitlines()[0]
+        raise InputError(f"{path}: not readable as a table of tabs ({problem})") from None
 
 
-def _by_row(path: Path, column: pl.Series) -> np.ndarray:
+def _by_row(path: Path, column: pl.Series) -> NDArray[np.intp]:
     rows = column.cast(pl.Int64, strict=False)
     if rows.null_count() or (rows.sort() != pl.int_range(len(rows), eager=True)).any():
         raise InputError(
             f"{path}: column {column.name!r} must hold the row numbers 0 to {len(rows) - 1}, each"
             " once; take the column out to use the rows as they stand"
         )
-    return rows.arg_sort().to_numpy()
+    return np.argsort(rows.to_numpy())
 
 
 def _lines(path: Path) -> list[str]:

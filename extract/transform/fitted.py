@@ -71,7 +71,7 @@ class FittedTransform:
     def space(self) -> str:
         """The space of the vectors that come out: equal exactly where the transform is."""
         text = json.dumps(self.description, sort_keys=True)
-        return f"{self.input_space} | {self.label}#{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        return f"{self.input_space} + {self.label}#{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     def apply(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Transform vectors (n, input_dim) float32 into (n, dim) float32; computed in float64.

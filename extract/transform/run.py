@@ -181,7 +181,7 @@ def _manifest(store: FeatureStore, digest: str, made: FittedTransform) -> StoreM
     source = store.manifest
     return source.model_copy(
         update={
-            "encoder": f"{source.encoder} | {made.label}",
+            "encoder": f"{source.encoder} + {made.label}",
             "fingerprint": {
                 "transform": made.description,
                 "source": {

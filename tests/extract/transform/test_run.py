@@ -54,8 +54,8 @@ def test_the_manifest_tells_where_it_came_from(source, tmp_path):
     here, new = source.manifest, FeatureStore.open(tmp_path / "new").manifest
     kept = {"modality", "source", "rows_per_part", "items", "ids_digest", "decoding", "dtype"}
     assert {name: getattr(new, name) for name in kept} == {n: getattr(here, n) for n in kept}
-    assert new.encoder == "tests:Encoder | whitening:2"
-    assert new.space.startswith("tests | whitening:2#")
+    assert new.encoder == "tests:Encoder + whitening:2"
+    assert new.space.startswith("tests + whitening:2#")
     assert new.fingerprint["source"] == {
         "digest": source.digest(),
         "encoder": "tests:Encoder",
@@ -87,7 +87,7 @@ def test_a_transformed_store_can_be_transformed_again(source, tmp_path):
     transform(source.path, tmp_path / "white", method="whitening", dim=3)
     transform(tmp_path / "white", tmp_path / "unit", method="normalise")
     unit = FeatureStore.open(tmp_path / "unit")
-    assert unit.manifest.encoder == "tests:Encoder | whitening:3 | normalise"
+    assert unit.manifest.encoder == "tests:Encoder + whitening:3 + normalise"
     lengths = np.linalg.norm(unit.load().vectors[unit.load().present], axis=1)
     np.testing.assert_allclose(lengths, 1, rtol=1e-6)
 
