@@ -555,6 +555,103 @@ def check_encoder(
         raise typer.Exit(2)
 
 
+features = typer.Typer(help="Feature stores: look at them, compare, transform, export.")
+app.add_typer(features, name="features")
+StoreArgument = Annotated[str, typer.Argument(help="Folder of a feature store, or its URL.")]
+
+
+@features.command("transform")
+def transform_features(
+    store: StoreArgument,
+    out: Annotated[str, typer.Option(help="Folder of the new feature store, or its URL.")],
+    method: Annotated[
+        Literal["pca", "whitening", "normalise", "center"] | None,
+        typer.Option(help="Fitted on the items that have a vector; normalise: length (L2) 1."),
+    ] = None,
+    dim: Annotated[
+        int | None,
+        typer.Option(help="pca, whitening: dimensions kept. Default: all that vary."),
+    ] = None,
+    shrinkage: Annotated[
+        float | None,
+        typer.Option(
+            help="whitening: 0 to 1, how far the covariance is drawn to a multiple of the identity."
+            " Default: 0."
+        ),
+    ] = None,
+    fitted: Annotated[
+        str | None,
+        typer.Option(help="Apply the transform that made this store, instead of fitting one."),
+    ] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(help="Keep one of the layers of an encoder URI with ?layer=A,B."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace another store in --out.")
+    ] = False,
+) -> None:
+    """Write features anew: PCA, whitening, centred, of length 1, or one layer of several."""
+    from extract.locations import location
+    from extract.transform.run import transform
+
+    summary = transform(
+        location(store),
+        location(out),
+        method=method,
+        dim=dim,
+        shrinkage=shrinkage,
+        fitted=None if fitted is None else location(fitted),
+        layer=layer,
+        overwrite=overwrite,
+        progress=sys.stderr.isatty(),
+    )
+    print(*summary.lines(), sep="\n")
+
+
+@features.command("export")
+def export_features(
+    store: StoreArgument,
+    to: Annotated[
+        Literal["npy", "parquet", "ducho", "recbole"],
+        typer.Option(
+            help="npy: a matrix and its ids, as MMRec, MMSSL and LATTICE read it; ducho: a file an"
+            " item; recbole: DATASET.itememb."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The file; a folder for ducho.")],
+    order: Annotated[
+        Path | None,
+        typer.Option(
+            help="npy: which item stands in which row: ids (.txt), a table, a dataset's"
+            " items.parquet or MMRec's i_id_mapping.csv. Default: the items that have a vector."
+        ),
+    ] = None,
+    id_column: Annotated[str | None, typer.Option(help="The column of the ids in --order.")] = None,
+    missing: Annotated[
+        Literal["zero", "mean", "nan", "error"] | None,
+        typer.Option(help="--order: the rows of items without a vector. Default: error."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what an export left in --out.")
+    ] = False,
+) -> None:
+    """Write features as other tools read them."""
+    from extract.export.run import export
+    from extract.locations import location
+
+    summary = export(
+        location(store),
+        to,
+        out,
+        order=order,
+        id_column=id_column,
+        missing=missing,
+        overwrite=overwrite,
+    )
+    print(*summary.lines(), sep="\n")
+
+
 def main() -> None:
     """The console script."""
     run(app, sys.argv[1:] or ["--help"])

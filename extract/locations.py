@@ -11,6 +11,8 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import PlainSerializer, PlainValidator
 from upath import UPath
 
+from extract.errors import InputError
+
 Location: TypeAlias = Path | UPath
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -48,6 +50,18 @@ def parse_location(value: Any) -> Location:
         # fsspec and the libraries below it raise whatever they like for a place they do not know.
         raise ValueError(f"{value} cannot be reached ({' '.join(str(error).split())})") from None
     return place
+
+
+def location(text: str) -> Location:
+    """``parse_location`` of what a person typed.
+
+    Raises:
+        InputError: in place of the ValueError.
+    """
+    try:
+        return parse_location(text)
+    except ValueError as error:
+        raise InputError(f"{text}: {error}") from None
 
 
 def is_url(text: str) -> bool:

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -30,7 +30,7 @@ from pydantic import ValidationError
 
 from extract.errors import InputError
 from extract.files import read_json, write_bytes, write_json
-from extract.locations import Location, parse_location
+from extract.locations import Location, location
 from extract.manifest import StoreManifest
 
 Status: TypeAlias = Literal["ok", "failed", "missing"]
@@ -38,9 +38,10 @@ Status: TypeAlias = Literal["ok", "failed", "missing"]
 STATUS_SCHEMA = {"id": pl.String, "status": pl.String, "reason": pl.String, "digest": pl.String}
 
 # A kill while one of these was being written leaves its temporary file.
-_LEFTOVER = re.compile(r"\.(manifest\.json|items-\d+\.parquet)\..*\.tmp")
+_LEFTOVER = re.compile(r"\.(manifest\.json|items-\d+\.parquet|transform\.safetensors)\..*\.tmp")
 _OWN_FILES = re.compile(
-    rf"part-\d+\.(npy|parquet|json)|items-\d+\.parquet|manifest\.json|{_LEFTOVER.pattern}"
+    r"part-\d+\.(npy|parquet|json)|items-\d+\.parquet|manifest\.json|transform\.safetensors|"
+    + _LEFTOVER.pattern
 )
 
 
@@ -100,10 +101,7 @@ class FeatureStore:
         Raises:
             InputError: there is no store, or its manifest is not one this version reads.
         """
-        try:
-            path = parse_location(path)
-        except ValueError as error:
-            raise InputError(f"{path}: {error}") from None
+        path = location(path) if isinstance(path, str) else path
         if not (path / "manifest.json").is_file():
             raise InputError(f"{path}: no feature store here (no manifest.json)")
         try:
@@ -179,6 +177,20 @@ class FeatureStore:
             write_bytes(self.path / self._next_addition(), data.getbuffer())
             self._open_addition()
         return count
+
+    def copy_items(self, source: "FeatureStore") -> None:
+        """Take over the items of another store, in the same parts, as far as they are not here.
+
+        Args:
+            source: its first items are those of this store.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
+        for held in source._additions[len(self._additions) :]:
+            groups = range(held.file.num_row_groups)
+            parts = (source.part_ids(held.first_part + group) for group in groups)
+            self.add_items(chain.from_iterable(parts))
 
     def _next_addition(self) -> str:
         return f"items-{len(self._additions)}.parquet"

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from PIL import Image
 
 from extract.encoders.base import Encoder
+from extract.manifest import StoreManifest
+from extract.store import STATUS_SCHEMA, FeatureStore, Part
 
 
 class ByteHistogram(Encoder):
@@ -113,3 +116,38 @@ def write_items(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def fill_store() -> Callable[..., FeatureStore]:
+    """``fill_store(path, vectors, absent={row: status}, ids=...)`` writes a complete store."""
+
+    def fill(path, vectors, absent=None, ids=None, rows_per_part=3, parts=None, **manifest):
+        absent, vectors = absent or {}, np.array(vectors, dtype=np.float32)
+        ids = ids or [f"item-{row}" for row in range(len(vectors))]
+        values = {
+            "modality": "text",
+            "encoder": "tests:Encoder",
+            "fingerprint": {"pooling": "mean"},
+            "dim": vectors.shape[1],
+            "space": "tests",
+            "dtype": "float32",
+            "source": "column 'text'",
+            "decoding": {},
+            "rows_per_part": rows_per_part,
+            "libraries": {},
+        }
+        store = FeatureStore.create(path, StoreManifest.model_validate(values | manifest), ids)
+        for row in absent:
+            vectors[row] = np.nan
+        for part in range(store.part_count) if parts is None else parts:
+            rows = store.part_rows(part)
+            records = [
+                (ids[row], absent.get(row, "ok"), "why" if row in absent else None, f"{row:064}")
+                for row in rows
+            ]
+            statuses = pl.DataFrame(records, schema=STATUS_SCHEMA, orient="row")
+            store.write_part(part, Part(vectors[rows.start : rows.stop], statuses))
+        return store
+
+    return fill

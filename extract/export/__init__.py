@@ -1,0 +1,1 @@
+"""Features for other tools: .npy with ids, Parquet, Ducho's folder of files, RecBole's file."""

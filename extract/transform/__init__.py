@@ -1,0 +1,1 @@
+"""Features into other features: PCA, whitening, centring, lengths, one of several layers."""
