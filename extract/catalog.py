@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain
 
 import polars as pl
 
@@ -80,8 +80,7 @@ class Catalog:
 
     def ids(self) -> Iterator[str]:
         """All ids in the table's order, read anew."""
-        for block in self._blocks():
-            yield from block["id"].to_list()
+        return _each(block["id"] for block in self._blocks())
 
     def items(self, start: int, stop: int) -> list[Item]:
         """Rows ``start`` to ``stop`` (excluded) of the table.
@@ -118,7 +117,7 @@ class Catalog:
             for name in ids
         ]
 
-    def difference(self, known: Callable[[], Iterable[Sequence[str]]]) -> Difference:
+    def difference(self, known: Callable[[], Iterable[pl.Series]]) -> Difference:
         """Compare the table's ids with a store's.
 
         Args:
@@ -127,16 +126,17 @@ class Catalog:
         Raises:
             InputError: as ``items``.
         """
-        table = self.ids()
-        if all(list(islice(table, len(block))) == list(block) for block in known()):
-            return Difference(table, 0, [])
+        if (rest := self._ids_after(known())) is not None:
+            return Difference(_each(rest), 0, [])
         removed, examples = 0, list[str]()
         with _database_errors():
             database = self._by_id()
             database.execute("DROP TABLE IF EXISTS known")
             database.execute("CREATE TABLE known (id TEXT PRIMARY KEY) WITHOUT ROWID")
             for block in known():
-                database.executemany("INSERT INTO known VALUES (?)", ((name,) for name in block))
+                database.executemany(
+                    "INSERT INTO known VALUES (?)", ((name,) for name in block.to_list())
+                )
             gone = database.execute("SELECT id FROM known WHERE id NOT IN (SELECT id FROM items)")
             for (name,) in gone:
                 removed += 1
@@ -145,6 +145,18 @@ class Catalog:
             query = "SELECT id FROM items WHERE id NOT IN (SELECT id FROM known) ORDER BY rowid"
             added = (str(name) for (name,) in database.execute(query))
         return Difference(added, removed, examples)
+
+    def _ids_after(self, known: Iterable[pl.Series]) -> Iterator[pl.Series] | None:
+        """The table's ids after the known ones, if it begins with just these: the usual case."""
+        table = (block["id"] for block in self._blocks())
+        held = pl.Series("id", dtype=pl.String)
+        for block in known:
+            while len(held) < len(block) and (more := next(table, None)) is not None:
+                held = pl.concat([held, more])
+            if not held.head(len(block)).equals(block):
+                return None
+            held = held.slice(len(block))
+        return chain([held], table)
 
     def _item(self, name: str, medium: str | None) -> Item:
         if self.holds_text:
@@ -178,6 +190,10 @@ class Catalog:
             database.execute("CREATE UNIQUE INDEX by_id ON items (id)")
             self._indexed = True
         return database
+
+
+def _each(blocks: Iterable[pl.Series]) -> Iterator[str]:
+    return chain.from_iterable(block.to_list() for block in blocks)
 
 
 @contextmanager

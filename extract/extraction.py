@@ -65,8 +65,7 @@ def run(
         store = _create(config, manifest, catalog)
         added = store.item_count
     else:
-        known = store
-        difference = catalog.difference(lambda: map(known.part_ids, range(known.part_count)))
+        difference = catalog.difference(store.id_blocks)
         added = store.add_items(difference.added)
     pending = set(store.verify())
     changed: dict[int, int] = {}

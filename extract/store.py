@@ -14,7 +14,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -243,6 +243,12 @@ class FeatureStore:
         held = self._addition_of(part)
         group = held.file.read_row_group(part - held.first_part)
         return [str(name) for name in group.column("id").to_pylist()]
+
+    def id_blocks(self) -> Iterator[pl.Series]:
+        """All ids in the order of the parts, finished or not, in blocks of any size."""
+        for held in self._additions:
+            for block in held.file.iter_batches(2**16):
+                yield pl.Series(pl.from_arrow(block.column("id")))
 
     def _addition_of(self, part: int) -> _Addition:
         return next(held for held in reversed(self._additions) if held.first_part <= part)

@@ -219,7 +219,7 @@ names = st.lists(st.sampled_from([f"i{n}" for n in range(12)]), unique=True, min
 @given(names, names, st.integers(1, 5))
 def test_a_table_is_compared_with_the_ids_of_a_store(write_items, table, store, size):
     found = catalog(write_items(["id", "text"], [[name, "t"] for name in table]))
-    blocks = [store[start : start + size] for start in range(0, len(store), size)]
+    blocks = [pl.Series(store[start : start + size]) for start in range(0, len(store), size)]
     for _ in range(2):
         difference = found.difference(lambda: iter(blocks))
         assert list(difference.added) == [name for name in table if name not in store]
