@@ -80,9 +80,9 @@ ProjectOption = Annotated[
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda:N or mps.")]
 
 
-def pairs(option: str, values: list[str] | None) -> dict[str, Path]:
+def pairs(option: str, values: list[str] | None) -> dict[str, str]:
     """``name=path`` options as a mapping."""
-    found: dict[str, Path] = {}
+    found: dict[str, str] = {}
     for value in values or []:
         name, equals, path = value.partition("=")
         if not (name and equals and path):
@@ -91,7 +91,7 @@ def pairs(option: str, values: list[str] | None) -> dict[str, Path]:
             )
         if name in found:
             raise InputError(f"{option} {value}: '{name}' is given twice")
-        found[name] = Path(path)
+        found[name] = path
     return found
 
 
@@ -287,7 +287,7 @@ def prepare(
     ] = None,
     features: Annotated[
         list[str] | None,
-        typer.Option(help="MODALITY=PATH of a feature store or a .npy; repeatable."),
+        typer.Option(help="MODALITY=PATH of a feature store (or its URL) or a .npy; repeatable."),
     ] = None,
     feature_ids: Annotated[
         list[str] | None,

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from extract.errors import InputError
 from extract.files import sha256_file
+from extract.locations import Location
 from mmssl.data.ids import IdMap, read_id_lines
 
 # What numpy lets through of Python's own parser, which reads the header.
@@ -45,11 +46,11 @@ class SourceFeatures:
         return vectors, present
 
 
-def read_features(path: Path, feature_ids: Path | None = None) -> SourceFeatures:
+def read_features(path: Location, feature_ids: Path | None = None) -> SourceFeatures:
     """Read a feature store (a folder) or a ready ``.npy`` of shape (n, dim).
 
     Args:
-        path: the folder or file.
+        path: the folder or file; of a store also its URL.
         feature_ids: for a ``.npy``, a UTF-8 text file whose line r is the item id of row r; without
             it, row r is item id ``str(r)``. A store carries its own ids.
 
@@ -57,7 +58,7 @@ def read_features(path: Path, feature_ids: Path | None = None) -> SourceFeatures
         InputError: the path is neither; the array is broken, not a matrix of real numbers, or has
             another number of rows than there are ids; the store is incomplete or damaged.
     """
-    if path.is_dir():
+    if not isinstance(path, Path) or path.is_dir():
         if feature_ids is not None:
             raise InputError(f"{path}: a feature store has its own ids; leave out --feature-ids")
         return _read_store(path)
@@ -88,7 +89,7 @@ def _source(
     return SourceFeatures(ids, vectors, present, encoder, digest)
 
 
-def _read_store(path: Path) -> SourceFeatures:
+def _read_store(path: Location) -> SourceFeatures:
     # Imported here: a ready .npy does without it.
     from extract.store import FeatureStore
 

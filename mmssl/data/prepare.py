@@ -9,6 +9,7 @@ import polars as pl
 
 from extract.errors import InputError
 from extract.files import sha256_file
+from extract.locations import Location
 from mmssl.data.cleaning import clean
 from mmssl.data.dataset import Interactions
 from mmssl.data.features import SourceFeatures, read_features
@@ -156,7 +157,7 @@ def _listed_items(path: Path, id_column: str | None) -> set[str]:
 
 
 def _feature_warnings(
-    modality: str, path: Path, source: SourceFeatures, interacted: set[str]
+    modality: str, path: Location, source: SourceFeatures, interacted: set[str]
 ) -> list[str]:
     """What is odd about a modality's ids and vectors.
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from extract.errors import InputError, nearest
+from extract.locations import LocationField
 from mmssl.data.filters import Duplicates
 from mmssl.data.interactions import Columns, InvalidRows
 from mmssl.data.splits import SplitRule
@@ -54,7 +55,7 @@ class PrepareConfig(BaseModel):
     """The item table: its items belong to the dataset even if nobody ever touched them."""
     id_column: str | None = None
     """The item table's column of ids; None: ``item_id``, ``id`` or ``item``."""
-    features: dict[str, Path] = Field(default_factory=dict)
+    features: dict[str, LocationField] = Field(default_factory=dict)
     """Per modality, a feature store (a folder) or a ready .npy."""
     feature_ids: dict[str, Path] = Field(default_factory=dict)
     """Per modality with a .npy, a text file whose line r is the item id of row r."""

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import extract
+import mmssl
 from cli import app
 from extract.errors import InputError
 from extract.extraction import run
@@ -226,3 +227,17 @@ def test_a_scheme_without_its_library_names_the_extra(monkeypatch):
 def test_file_urls_and_paths_are_local(tmp_path):
     assert parse_location(f"file://{tmp_path}/a") == tmp_path / "a"
     assert parse_location("a/b") == parse_location(os.path.join("a", "b"))  # noqa: PTH118
+
+
+def test_a_dataset_takes_features_from_s3(shop, mean_colour, tmp_path):
+    remote, _ = shop
+    run(config(remote / "items.csv", remote / "store"), encoder=mean_colour())
+    likes = tmp_path / "likes.csv"
+    likes.write_text("user_id,item_id\n" + "".join(f"u,i{n}\nv,i{n}\n" for n in range(5)))
+    command = ["prepare", "--interactions", str(likes), "--features", f"image={remote / 'store'}"]
+    app(args=[*command, "--out", str(tmp_path / "data")], standalone_mode=False)
+    dataset = mmssl.Dataset.open(tmp_path / "data")
+    rows = dataset.item_ids.rows(["i0", "i3"])
+    assert dataset.features["image"].present[rows].tolist() == [True, False]
+    expected = FeatureStore.open(remote / "store").load().vectors[0]
+    np.testing.assert_array_equal(dataset.features["image"].vectors[rows[0]], expected)
