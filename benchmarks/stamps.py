@@ -11,6 +11,7 @@ of the largest folder and the same architecture with random weights, seed 0:
 - text: the package's own configuration and tokenizer through transformers, mean over tokens;
 - audio: Whisper tiny.en's sizes, windows of 5 s as the packaged encoder has them.
 
+On the right the same over items of distinct content: several stamps share their words and speech.
 Each row is a run of ``extract.run`` into a store in --folder; started again, finished parts are
 kept. Exits with 1 unless image and text are each at least twice the majority and .2 above random.
 """
@@ -33,8 +34,9 @@ from extract.encoders.uri import parse_uri
 from extract.errors import InputError
 from extract.files import require_writable, write_json
 from extract.inspect.accuracy import majority, vote
+from extract.inspect.duplicates import content_codes
 from extract.inspect.neighbours import nearest
-from extract.inspect.vectors import ok_items
+from extract.inspect.vectors import Vectors, ok_items
 from extract.tables import write_table
 
 K = 5
@@ -61,6 +63,9 @@ class Row:
     accuracy: float
     majority: float
     random_weights: float
+    distinct_items: int
+    distinct_accuracy: float
+    distinct_random_weights: float
 
     @property
     def reached(self) -> bool:
@@ -126,10 +131,20 @@ def control_of(modality: str, folder: Path) -> str:
     return random_whisper(folder / "whisper-tiny-en-random")
 
 
-def measure(
-    encoder: str, media: str, items: Path, labels: dict[str, str]
-) -> tuple[float, float, int, int]:
-    """Accuracy, share of the largest folder, items with a vector, items that failed."""
+@dataclass(frozen=True)
+class Measured:
+    """One encoder on one medium."""
+
+    items: int
+    failed: int
+    accuracy: float
+    majority: float
+    distinct_items: int
+    distinct_accuracy: float
+
+
+def measure(encoder: str, media: str, items: Path, labels: dict[str, str]) -> Measured:
+    """Extract, or go on with it, and foretell every item's folder."""
     modality, column, packaged = ROWS[media]
     kind = "packaged" if encoder == packaged else "random"
     summary = extract.run(
@@ -146,11 +161,29 @@ def measure(
     )
     print(summary, file=sys.stderr)
     store = extract.FeatureStore.open(summary.path)
-    statuses = store.statuses().filter(pl.col("status") == "ok")
-    known = [labels[name] for name in statuses["id"]]
-    found = nearest(ok_items(store), np.arange(len(known)), K)
-    right = np.array(vote(found, known)) == np.array(known)
-    return float(right.mean()), majority(known)[1], len(known), summary.failed
+    every = ok_items(store)
+    rows = np.flatnonzero(every.numbers >= 0)
+    names = store.ids()
+    known = [labels[names[row]] for row in rows]
+    # Of items with the same content one is kept: a copy foretells its original's folder for free.
+    _, first = np.unique(content_codes(store)[rows], return_index=True)
+    distinct = np.full(len(every.numbers), -1)
+    distinct[rows[np.sort(first)]] = np.arange(len(first))
+    kept = [known[number] for number in np.sort(first)]
+    return Measured(
+        items=len(known),
+        failed=summary.failed,
+        accuracy=leave_one_out(every, known),
+        majority=majority(known)[1],
+        distinct_items=len(kept),
+        distinct_accuracy=leave_one_out(Vectors(store, distinct), kept),
+    )
+
+
+def leave_one_out(vectors: Vectors, labels: list[str]) -> float:
+    """The share of items whose label the K nearest others foretell."""
+    found = nearest(vectors, np.arange(len(labels)), K)
+    return float(np.mean(np.array(vote(found, labels)) == np.array(labels)))
 
 
 def main() -> None:
@@ -173,17 +206,33 @@ def main() -> None:
         f"{table.height} stamps with picture, words and French speech;"
         f" {len(set(labels.values()))} top folders"
     )
-    print(f"{'':8}  {'items':>5}  {'5-NN':>5}  {'majority':>8}  {'random weights':>14}  encoder")
+    print(
+        f"{'':8}  {'items':>5}  {'5-NN':>5}  {'majority':>8}  {'random':>6}"
+        f"  | {'distinct':>8}  {'5-NN':>5}  {'random':>6}  encoder"
+    )
     rows = []
     for media, (modality, _, encoder) in ROWS.items():
         control = control_of(modality, folder)
-        accuracy, share, count, failed = measure(encoder, media, items, labels)
-        random_weights = measure(control, media, items, labels)[0]
-        row = Row(media, encoder, control, count, failed, accuracy, share, random_weights)
+        packaged = measure(encoder, media, items, labels)
+        random = measure(control, media, items, labels)
+        row = Row(
+            media,
+            encoder,
+            control,
+            packaged.items,
+            packaged.failed,
+            packaged.accuracy,
+            packaged.majority,
+            random.accuracy,
+            packaged.distinct_items,
+            packaged.distinct_accuracy,
+            random.distinct_accuracy,
+        )
         rows.append(row)
         print(
-            f"{media:8}  {count:>5}  {accuracy:>5.3f}  {share:>8.3f}  {random_weights:>14.3f}"
-            f"  {encoder}",
+            f"{media:8}  {row.items:>5}  {row.accuracy:>5.3f}  {row.majority:>8.3f}"
+            f"  {row.random_weights:>6.3f}  | {row.distinct_items:>8}"
+            f"  {row.distinct_accuracy:>5.3f}  {row.distinct_random_weights:>6.3f}  {encoder}",
             flush=True,
         )
     reached = all(row.reached for row in rows if row.media in ("image", "text"))

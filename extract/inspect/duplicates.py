@@ -25,11 +25,6 @@ class Duplicates:
     groups: list[NDArray[np.int64]]
     """Numbers of items tied by pairs, directly or through others; the largest group first."""
 
-    @property
-    def items(self) -> int:
-        """How many items are in a group."""
-        return sum(len(group) for group in self.groups)
-
 
 class _Groups:
     """Connected components of pairs that come in blocks; n numbers, for any number of pairs."""
