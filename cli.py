@@ -558,6 +558,128 @@ def check_encoder(
 features = typer.Typer(help="Feature stores: look at them, compare, transform, export.")
 app.add_typer(features, name="features")
 StoreArgument = Annotated[str, typer.Argument(help="Folder of a feature store, or its URL.")]
+LabelOption = Annotated[
+    str | None, typer.Option(help="Column of the item table with a label, as category.")
+]
+SampleOption = Annotated[
+    int,
+    typer.Option(
+        help="Of a larger store, so many items drawn at random are compared with all the others."
+    ),
+]
+JsonOption = Annotated[Path | None, typer.Option(help="Write the figures here as JSON.")]
+
+
+@features.command("show")
+def show_features(
+    store: StoreArgument,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a page of nearest neighbours here (.html), with pictures, texts and sounds"
+            " where --items is given."
+        ),
+    ] = None,
+    items: Annotated[
+        str | None,
+        typer.Option(help="The item table, or the folder, that was extracted from; or its URL."),
+    ] = None,
+    id_column: Annotated[
+        str | None, typer.Option(help="Column of the item ids. Default: item_id, id or item.")
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Column of the store's own medium, or MODALITY=NAME of any; repeatable."
+            " Default: the usual names."
+        ),
+    ] = None,
+    text_template: Annotated[
+        str | None,
+        typer.Option(help="Text from several columns, as '{title}. {description}'."),
+    ] = None,
+    media_root: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Folder or URL, besides the table's, whose files may be read; repeatable."
+        ),
+    ] = None,
+    label: LabelOption = None,
+    queries: Annotated[
+        int | None, typer.Option(help="Items drawn for the sheet. Default: 20.")
+    ] = None,
+    neighbours: Annotated[
+        int | None, typer.Option(help="Nearest items shown of each. Default: 6.")
+    ] = None,
+    threshold: Annotated[
+        float, typer.Option(help="Cosine (mean removed) from which on items are near-duplicates.")
+    ] = 0.98,
+    sample: SampleOption = 10_000,
+    seed: Annotated[int, typer.Option(help="Seed of what is drawn.")] = 0,
+    json: JsonOption = None,
+) -> None:
+    """Counts, failures, norms, duplicates of a store; with --sheet, what lies near what."""
+    from extract.files import require_writable, write_json
+    from extract.inspect.sheet import sheet_options
+    from extract.inspect.show import show
+    from extract.locations import location
+
+    options = sheet_options(
+        sheet,
+        items=None if items is None else location(items),
+        id_column=id_column,
+        columns=column,
+        text_template=text_template,
+        media_roots=None if media_root is None else [location(root) for root in media_root],
+        label=label,
+        queries=queries,
+        neighbours=neighbours,
+        seed=seed,
+    )
+    if json is not None:
+        require_writable(json)
+    report = show(location(store), threshold=threshold, sample=sample, seed=seed, sheet=options)
+    print(*report.lines(), sep="\n")
+    if sheet is not None:
+        print(f"sheet: {sheet}")
+    if json is not None:
+        write_json(json, report.as_json())
+
+
+@features.command("compare")
+def compare_features(
+    a: StoreArgument,
+    b: Annotated[str, typer.Argument(help="Another; items are joined by id.")],
+    k: Annotated[int, typer.Option(help="Neighbours whose overlap is measured.")] = 10,
+    cka: Annotated[
+        bool, typer.Option("--cka", help="Also linear CKA (debiased); memory dim x dim.")
+    ] = False,
+    items: Annotated[
+        Path | None, typer.Option(help="Item table with labels, for a leave-one-out kNN.")
+    ] = None,
+    label: LabelOption = None,
+    id_column: Annotated[
+        str | None, typer.Option(help="Column of the item ids. Default: item_id, id or item.")
+    ] = None,
+    label_k: Annotated[
+        int | None, typer.Option(help="Neighbours that vote on the label. Default: 5.")
+    ] = None,
+    sample: SampleOption = 10_000,
+    seed: Annotated[int, typer.Option(help="Seed of what is drawn and of the interval.")] = 0,
+    json: JsonOption = None,
+) -> None:
+    """Do two stores agree on what is near what, and which one's neighbours share a label?"""
+    from extract.files import require_writable, write_json
+    from extract.inspect.compare import compare, label_options
+    from extract.locations import location
+
+    labels = label_options(items=items, column=label, id_column=id_column, k=label_k)
+    if json is not None:
+        require_writable(json)
+    found = compare(location(a), location(b), k=k, sample=sample, seed=seed, cka=cka, labels=labels)
+    print(*found.lines(), sep="\n")
+    if json is not None:
+        write_json(json, found.as_json())
 
 
 @features.command("transform")

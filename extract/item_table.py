@@ -46,7 +46,7 @@ def read_catalog(config: ExtractionConfig) -> Catalog:
         return _from_folder(config)
     if not config.items.exists():
         raise InputError(f"{config.items}: no such file or folder")
-    table = _Table(config.items)
+    table = ItemTable(config.items)
     id_column = table.column(config.id_column, ID_COLUMNS, "--id-column")
     holds_text = config.modality == "text"
     if config.text_template is not None:
@@ -91,7 +91,7 @@ def read_item_ids(path: Path, id_column: str | None = None) -> list[str]:
         InputError: unreadable or empty table, no id column, an id that is empty or stands in two
             rows (both are named).
     """
-    table = _Table(path)
+    table = ItemTable(path)
     column = table.column(id_column, ID_COLUMNS, "--id-column")
     blocks = [ids for ids, _ in table.blocks(column, [])]
     _count(table, column, iter(blocks))
@@ -170,8 +170,8 @@ def _from_folder(config: ExtractionConfig) -> Catalog:
     )
 
 
-class _Table:
-    """A table on this machine, and what it is called in messages."""
+class ItemTable:
+    """A table of items that can be read again and again, wherever it is."""
 
     def __init__(self, path: Location) -> None:
         """Find out the columns; a remote table is fetched, once.
@@ -250,7 +250,7 @@ class _Table:
                 yield ids, block
 
 
-def _count(table: _Table, id_column: str, ids: Iterator[pl.Series]) -> int:
+def _count(table: ItemTable, id_column: str, ids: Iterator[pl.Series]) -> int:
     """How many items there are, once it is certain that no id stands there twice.
 
     Eight bytes an item are held: ids whose hashes are alike are looked at again.

@@ -69,23 +69,29 @@ class ExtractionSummary:
         if self.changed:
             lines.append(f"changed or gone: {self.changed}; their parts were encoded anew")
         if self.removed:
-            names = ", ".join(_printable(name) for name in self.removed_examples)
+            names = ", ".join(printable(name) for name in self.removed_examples)
             fate = "their rows are empty" if self.compared else "--update empties their rows"
             lines.append(f"not in the table any more: {self.removed} ({names}); {fate}")
         lines.append(f"ok {self.ok}, failed {self.failed}, missing {self.missing}")
         if not self.ok:
             lines.append("NOT ONE ITEM WAS ENCODED: there are no features in this store")
-        for reason, count in islice(self.reasons.items(), _REASONS):
-            names = ", ".join(_printable(name) for name in self.examples[reason])
-            lines.append(f"  failed {count}: {_printable(reason)} ({names})")
-        if len(self.reasons) > _REASONS:
-            rest = sum(islice(self.reasons.values(), _REASONS, None))
-            lines.append(f"  failed {rest}: {len(self.reasons) - _REASONS} more reasons")
+        lines += self.failure_lines()
         lines.append(f"features: {self.path}")
         return "\n".join(lines)
 
+    def failure_lines(self) -> list[str]:
+        """The most frequent reasons, a line each, with how many items and the first few ids."""
+        lines = []
+        for reason, count in islice(self.reasons.items(), _REASONS):
+            names = ", ".join(printable(name) for name in self.examples[reason])
+            lines.append(f"  failed {count}: {printable(reason)} ({names})")
+        if len(self.reasons) > _REASONS:
+            rest = sum(islice(self.reasons.values(), _REASONS, None))
+            lines.append(f"  failed {rest}: {len(self.reasons) - _REASONS} more reasons")
+        return lines
 
-def _printable(text: str) -> str:
+
+def printable(text: str) -> str:
     """Control characters escaped: an id or a reason must not move a terminal's cursor."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 

@@ -1,0 +1,1 @@
+"""Looking at features: what a store holds, what lies near what, and how two encoders differ."""
