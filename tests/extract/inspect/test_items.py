@@ -5,7 +5,6 @@ import soundfile
 from PIL import Image
 
 from extract.errors import InputError
-from extract.inspect import items as module
 from extract.inspect.items import ItemSource, read_labels, read_media
 from extract.media.files import MediaError
 
@@ -33,8 +32,7 @@ def catalogue(tmp_path):
     return path
 
 
-def test_every_medium_that_the_table_has_is_read_and_failures_are_reasons(catalogue, monkeypatch):
-    monkeypatch.setattr(module, "_ROWS", 2)
+def test_every_medium_that_the_table_has_is_read_and_failures_are_reasons(catalogue):
     source = ItemSource(catalogue, id_column="sku", columns=("photo",))
     held, found = read(source, "image", ["a", "b", "c", "nobody"])
     assert held == {"a", "b", "c"}
@@ -113,7 +111,7 @@ def test_labels_that_cannot_be_used(tmp_path):
         read_labels(path, "kind")
     with pytest.raises(InputError, match=r"no column 'knd', named by --label \(did you mean"):
         read_labels(path, "knd")
-    with pytest.raises(InputError, match="no column 'sku'; name the column of the ids"):
+    with pytest.raises(InputError, match="no column 'sku', named by --id-column"):
         read_labels(path, "kind", "sku")
     with pytest.raises(InputError, match="no such file"):
         read_labels(tmp_path / "no.csv", "kind")

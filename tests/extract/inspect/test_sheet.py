@@ -131,8 +131,8 @@ def test_labels_are_shown_and_counted(make_store, tmp_path):
         tmp_path / "s.html", queries=6, neighbours=2, source=ItemSource(path), label="kind"
     )
     sheet = gather(ok_items(make_store(VALUES)), options)
-    # The clouds are x x y and z z -: four of ten pairs with labels, each way counted.
-    assert sheet.same_label() == (4, 10)
+    # The clouds are x x y and z z -: four of eight pairs with labels, each way counted.
+    assert sheet.same_label() == (4, 8)
     page = page_of(
         make_store(VALUES, name="b"),
         tmp_path,
@@ -142,7 +142,7 @@ def test_labels_are_shown_and_counted(make_store, tmp_path):
         label="kind",
     )
     assert page.text.count("same label") == 4
-    assert "4 of 10 bear the label of the item drawn" in page.text
+    assert "4 of 8 bear the label of the item drawn" in page.text
 
 
 def test_the_sample_follows_the_seed(make_store, tmp_path):
@@ -187,7 +187,7 @@ def test_sheets_that_cannot_be_made(make_store, tmp_path, options, words):
     if table := options.pop("table", None):
         (tmp_path / "items.csv").write_text(table)
         source = ItemSource(tmp_path / "items.csv")
-    made = SheetOptions(tmp_path / "s.html", source=source, **options)
+    made = SheetOptions(tmp_path / "s.html", source=source, **{"neighbours": 2} | options)
     with pytest.raises(InputError, match=words):
         gather(ok_items(make_store(VALUES)), made)
     assert not made.file.exists()
