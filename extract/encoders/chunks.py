@@ -62,13 +62,14 @@ class Chunks:
         """The tokens before and behind a text, and the companions' value within it."""
         whole: Tokens = {k: list(v) for k, v in self.tokenizer(PROBE).items()}
         inner, ids = self._ids(PROBE), whole["input_ids"]
-        for start in range(len(ids) - len(inner) + 1):
-            end = start + len(inner)
-            if ids[start:end] == inner:
-                head = {name: values[:start] for name, values in whole.items()}
-                tail = {name: values[end:] for name, values in whole.items()}
-                return head, tail, {name: values[start] for name, values in whole.items()}
-        uri.refuse("option chunk=: its tokenizer changes a text's tokens when it adds special ones")
+        places = range(len(ids) - len(inner) + 1)
+        start = next((i for i in places if ids[i : i + len(inner)] == inner), None)
+        if start is None:
+            uri.refuse("option chunk=: its tokenizer changes a text when it adds special tokens")
+        end = start + len(inner)
+        head = {name: values[:start] for name, values in whole.items()}
+        tail = {name: values[end:] for name, values in whole.items()}
+        return head, tail, {name: values[start] for name, values in whole.items()}
 
     def _ids(self, text: str) -> list[int]:
         # verbose: a text longer than the model takes is what this is for.
@@ -80,8 +81,9 @@ class Chunks:
         ids = self._ids(self.prefix + text)
         # Where a tokenizer joins the prefix's end with the text, less of it is repeated.
         shared = 0
-        while shared < min(len(ids), len(self._prefix_ids)) and ids[shared] == (
-            self._prefix_ids[shared]
+        while (
+            shared < min(len(ids), len(self._prefix_ids))
+            and ids[shared] == (self._prefix_ids[shared])
         ):
             shared += 1
         prefix, body = ids[:shared], ids[shared:]

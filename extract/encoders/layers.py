@@ -43,18 +43,24 @@ def layer_numbers(uri: EncoderURI) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def refuse_repeated(uri: EncoderURI, numbers: Sequence[int], count: int) -> None:
+def recorded(numbers: Sequence[int]) -> int | list[int] | None:
+    """``layer`` as a fingerprint holds it: None, the one number, or all of them."""
+    if not numbers:
+        return None
+    return numbers[0] if len(numbers) == 1 else list(numbers)
+
+
+def refuse_repeated(uri: EncoderURI, numbers: Sequence[int], meant: Sequence[int]) -> None:
     """Refuse two numbers that mean one layer, as 2 and -1 of three.
 
     Args:
         uri: what to name in the error.
-        numbers: valid indices, counted from 0, or from the end where they are negative.
-        count: how many layers there are.
+        numbers: as a person wrote them.
+        meant: what each of them means, counted from the start.
 
     Raises:
         InputError: two numbers mean the same layer.
     """
-    from_start = [number % count for number in numbers]
-    for i, number in enumerate(from_start):
-        if (j := from_start.index(number)) < i:
-            uri.refuse(f"option layer=: {numbers[j]} and {numbers[i]} are the same layer")
+    for i, layer in enumerate(meant):
+        if (first := meant.index(layer)) < i:
+            uri.refuse(f"option layer=: {numbers[first]} and {numbers[i]} are the same layer")

@@ -1,4 +1,4 @@
-"""What stands before a text because a model was trained so: E5's prefixes, a model's own prompts."""
+"""What stands before a text because its model was trained so."""
 
 import re
 

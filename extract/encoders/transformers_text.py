@@ -69,7 +69,7 @@ class HFTextEncoder(Encoder):
         if asked is None:
             return min(limit, _USUAL_MAX_LENGTH)
         if "chunk" in uri.options:
-            uri.refuse("option max_length= cuts texts, and chunk= reads them to their end: give one")
+            uri.refuse("option max_length= cuts texts, chunk= reads them to their end: give one")
         if not 1 <= asked <= limit:
             uri.refuse(f"option max_length={asked}: the model takes 1 to {limit} tokens")
         return asked
@@ -119,6 +119,10 @@ class HFTextEncoder(Encoder):
             return (torch.arange(tokens.shape[1]) < lengths).to(tokens.device)
 
         return self.loaded.vectors(inputs, self.pooling, mask)
+
+    def compiled_parts(self) -> list[torch.nn.Module]:
+        """The network, or behind shared features its tower."""
+        return [] if self.loaded.called is None else [self.loaded.called]
 
     def fingerprint(self) -> dict[str, Any]:
         """Digest of the weights, layer, pooling, prefix, length, and digest of the tokenizer."""

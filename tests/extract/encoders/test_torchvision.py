@@ -3,7 +3,7 @@ import torch
 from torchvision import models
 from torchvision.transforms._presets import ImageClassification
 
-from extract.encoders.torchvision import InnerLayer, cut_head, names
+from extract.encoders.torchvision import InnerLayers, cut_head, names
 from extract.encoders.uri import parse_uri
 from extract.errors import InputError
 from extract.files import sha256_file
@@ -140,10 +140,10 @@ def test_an_inner_layer_is_pooled_over_space_or_tokens(build, layer, pooling, po
     handle.remove()
 
     query = f"?pooling={pooling}" if pooling else ""
-    inner = InnerLayer(model, layer, parse_uri(f"torchvision:x{query}"))
+    inner = InnerLayers(model, [layer], parse_uri(f"torchvision:x{query}"))
 
     with torch.inference_mode():
-        vectors = inner(pixels)
+        [vectors] = inner(pixels)
     torch.testing.assert_close(vectors, pooled(caught[0]), rtol=1e-5, atol=1e-6)
 
 
