@@ -64,10 +64,10 @@ class NumberedLayers(_Pooled):
         self.wanted = [number % count for number in self.numbers]
         refuse_repeated(uri, self.numbers, self.wanted)
         takes = inspect.signature(body.forward_intermediates).parameters
-        self.tokens = "return_prefix_tokens" in takes
+        tokens = "return_prefix_tokens" in takes
         self.options: dict[str, Any] = {"stop_early": True, "intermediates_only": True}
-        self.options["output_fmt"] = "NLC" if self.tokens else "NCHW"
-        if self.tokens:
+        self.options["output_fmt"] = "NLC" if tokens else "NCHW"
+        if tokens and getattr(body, "num_prefix_tokens", 0):
             self.options["return_prefix_tokens"] = True
 
     def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
@@ -99,13 +99,17 @@ class NamedLayers(_Pooled):
         super().__init__(body, uri)
         self.names = uri.names("layer")
         modules = dict(body.named_modules())
-        self.channels_last = getattr(body, "output_fmt", "NCHW") == "NHWC"
         self.prefix_tokens = int(getattr(body, "num_prefix_tokens", 0) or 0)
+        self.channels_last: set[str] = set()
         self.found: dict[str, Any] = {}
         for name in self.names:
             if not name or name not in modules:
                 near = [known for known in modules if known.count(".") <= name.count(".")]
                 uri.refuse(f"the network has no layer '{name}'{nearest(name, near[1:])}")
+            # Transformers with windows, and embeddings of patches, compute with channels last.
+            where = modules[name] if hasattr(modules[name], "output_fmt") else body
+            if getattr(where, "output_fmt", "NCHW") == "NHWC":
+                self.channels_last.add(name)
             modules[name].register_forward_hook(self._keep(name))
 
     def _keep(self, name: str) -> Any:
@@ -134,7 +138,7 @@ class NamedLayers(_Pooled):
         if out.ndim == 2:
             return out
         if out.ndim == 4:
-            maps = out.permute(0, 3, 1, 2) if self.channels_last else out
+            maps = out.permute(0, 3, 1, 2) if name in self.channels_last else out
             return self.pooled(maps.flatten(2).transpose(1, 2), None, name)
         # Before class and register tokens are put there, a layer gives patches alone.
         grid = getattr(getattr(self.body, "patch_embed", None), "num_patches", None)
