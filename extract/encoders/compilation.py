@@ -8,7 +8,7 @@ from extract.errors import InputError
 
 
 def compile_encoder(encoder: Encoder, modality: Modality) -> None:
-    """Compile an encoder that is on its device, and encode two samples with it.
+    """Compile an encoder that is on its device, and encode samples with it.
 
     PyTorch compiles when a network is first called: without this an item table would be read before
     a missing compiler shows, and every item would fail because of it.
@@ -19,7 +19,10 @@ def compile_encoder(encoder: Encoder, modality: Modality) -> None:
     encoder.compile()
     try:
         with torch.inference_mode():
-            encoder.encode([encoder.preprocess(raw) for raw in samples(modality)[:2]])
+            prepared = [encoder.preprocess(raw) for raw in samples(modality)[:2]]
+            # A batch of one gets code of its own.
+            encoder.encode(prepared)
+            encoder.encode(prepared[:1])
     except InputError:
         raise
     except Exception as error:

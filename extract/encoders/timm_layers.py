@@ -114,7 +114,8 @@ class NamedLayers(_Pooled):
 
     def _keep(self, name: str) -> Any:
         def hook(module: torch.nn.Module, inputs: Any, output: Any) -> None:  # noqa: ARG001
-            self.found[name] = output
+            # A copy: the next layer may work in place.
+            self.found[name] = output.clone() if isinstance(output, torch.Tensor) else output
 
         return hook
 

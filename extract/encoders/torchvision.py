@@ -157,7 +157,9 @@ class InnerLayers(torch.nn.Module):
                 outermost = list(dict.fromkeys(node.split(".")[0] for node in nodes))
                 uri.refuse(f"the network has no layer '{name}'{nearest(name, outermost)}")
         with loading(uri):
-            self.body = create_feature_extractor(model, list(names))
+            self.body = create_feature_extractor(model.eval(), list(names)).eval()
+            if len(names) > 1:
+                _copy_outputs(self.body)
         self.uri = uri
         self.names = tuple(names)
         # Swin computes with channels last until it permutes them for its head.
@@ -185,6 +187,17 @@ class InnerLayers(torch.nn.Module):
         tokens = out if out.ndim == 3 else _flat(out, channels_last)
         mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         return pool(tokens, mask, how)  # type: ignore[arg-type]
+
+
+def _copy_outputs(body: Any) -> None:
+    """Let a traced network copy what it gives, since a later layer may work in place on it."""
+    [last] = [node for node in body.graph.nodes if node.op == "output"]
+    copies = {}
+    for name, node in last.args[0].items():
+        with body.graph.inserting_after(node):
+            copies[name] = body.graph.call_method("clone", (node,))
+    last.args = (copies,)
+    body.recompile()
 
 
 def _flat(maps: torch.Tensor, channels_last: bool) -> torch.Tensor:

@@ -8,7 +8,7 @@ from extract.encoders.chunks import Chunks, chunks_from, encode_chunks
 from extract.encoders.uri import parse_uri
 from extract.errors import InputError
 
-WORDS = "a the red blue shoes cat two cats train crosses bridge picture of .".split()
+WORDS = ["a", "red", "blue", "shoes", "cat", "train", "crosses", "bridge", "."]
 
 
 @pytest.fixture(scope="module")

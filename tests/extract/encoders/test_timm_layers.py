@@ -104,6 +104,16 @@ def test_swins_maps_have_their_channels_last(load):
     torch.testing.assert_close(vectors(encoder, pixels), maps.mean((2, 3)), rtol=1e-4, atol=1e-5)
 
 
+def test_a_later_layer_that_works_in_place_changes_nothing(load, pixels):
+    encoder = encoder_of(load, "test_resnet", "layer=bn1&pooling=mean")
+    body = encoder.model.body
+    with torch.inference_mode():
+        before = body.bn1(body.conv1(pixels))
+    assert before.min() < 0  # the ReLU behind it works in place
+    assert body.act1.inplace
+    torch.testing.assert_close(vectors(encoder, pixels), before.mean((2, 3)))
+
+
 @pytest.mark.parametrize(
     ("query", "words"),
     [
