@@ -29,6 +29,8 @@ _LIBRARIES = (
     "sentence-transformers",
     "timm",
     "ctranslate2",
+    "onnxruntime",
+    "openvino",
     "numpy",
     "pillow",
     "soundfile",

@@ -67,7 +67,7 @@ class NumberedLayers(_Pooled):
         tokens = "return_prefix_tokens" in takes
         self.options: dict[str, Any] = {"stop_early": True, "intermediates_only": True}
         self.options["output_fmt"] = "NLC" if tokens else "NCHW"
-        if tokens and getattr(body, "num_prefix_tokens", 0):
+        if tokens and int(getattr(body, "num_prefix_tokens", 0)) > 0:
             self.options["return_prefix_tokens"] = True
 
     def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
