@@ -101,14 +101,18 @@ _HUB_EXAMPLES = (
     EncoderInfo("timm:convnext_tiny.fb_in22k", ("image",), "ConvNeXt tiny, ImageNet-22k"),
     EncoderInfo("hf:openai/clip-vit-base-patch32", ("image", "text"), "CLIP, one space"),
     EncoderInfo("hf:google/siglip-base-patch16-224", ("image", "text"), "SigLIP, one space"),
+    EncoderInfo("hf:google/siglip2-base-patch16-224", ("image", "text"), "SigLIP 2, one space"),
     EncoderInfo("hf:facebook/dinov2-small", ("image",), "DINOv2 small"),
     EncoderInfo("hf:google-bert/bert-base-uncased", ("text",), "BERT, mean of its tokens"),
     EncoderInfo("hf:laion/clap-htsat-unfused", ("text", "audio"), "CLAP, one space"),
     EncoderInfo("hf:openai/whisper-base", ("audio",), "Whisper's encoder, many languages"),
     EncoderInfo("hf:facebook/wav2vec2-base", ("audio",), "wav2vec 2.0"),
+    EncoderInfo("hf:facebook/hubert-base-ls960", ("audio",), "HuBERT"),
+    EncoderInfo("hf:microsoft/wavlm-base-plus", ("audio",), "WavLM"),
     EncoderInfo("hf:MIT/ast-finetuned-audioset-10-10-0.4593", ("audio",), "AST, AudioSet"),
     EncoderInfo("st:sentence-transformers/all-MiniLM-L6-v2", ("text",), "MiniLM, English"),
-    EncoderInfo("st:intfloat/multilingual-e5-small", ("text",), "E5, many languages"),
+    EncoderInfo("st:intfloat/multilingual-e5-small", ("text",), "E5, many languages; 'passage: '"),
+    EncoderInfo("st:Qwen/Qwen3-Embedding-0.6B", ("text",), "a decoder, many languages"),
 )
 
 
