@@ -152,6 +152,10 @@ def extract(
         Literal["float32", "float16", "bfloat16"],
         typer.Option(help="Precision of the encoder; vectors are stored as float32."),
     ] = "float32",
+    compile_: Annotated[
+        bool,
+        typer.Option("--compile", help="torch.compile the encoder: slow to begin, then faster."),
+    ] = False,
     rows_per_part: Annotated[
         int, typer.Option(help="Rows that are finished, or after a kill lost, together.")
     ] = 1024,
@@ -206,6 +210,7 @@ def extract(
         workers=workers,
         device=device,
         dtype=dtype,
+        compile=compile_,
         rows_per_part=rows_per_part,
         max_errors=max_errors,
         update=update,

@@ -44,6 +44,8 @@ class ExtractionConfig(BaseModel):
     """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``."""
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     """Precision of the encoder; vectors are stored as float32."""
+    compile: bool = False
+    """Run the encoder's networks through ``torch.compile``: slow to begin, then faster."""
     rows_per_part: Count = 1024
     """Rows of the table that are finished, or after a kill lost, together."""
     max_errors: Annotated[int, Field(ge=0)] | None = None

@@ -29,6 +29,8 @@ _LIBRARIES = (
     "sentence-transformers",
     "timm",
     "ctranslate2",
+    "onnxruntime",
+    "openvino",
     "numpy",
     "pillow",
     "soundfile",
@@ -206,6 +208,10 @@ def _encoder(config: ExtractionConfig, name: str, given: Encoder | None) -> Enco
         )
     if problem := contract_problem(moved, config.modality):
         raise InputError(f"encoder {name}: {problem}")
+    if config.compile:
+        from extract.encoders.compilation import compile_encoder
+
+        compile_encoder(moved, config.modality)
     return moved
 
 
@@ -225,6 +231,9 @@ def _manifest(
         raise InputError(
             f"encoder {name}: fingerprint() must give a dict; it gave {type(fingerprint).__name__}"
         )
+    if config.compile:
+        # Compiled code rounds otherwise: one store holds vectors of one kind.
+        fingerprint["compiled"] = True
     return StoreManifest(
         modality=config.modality,
         encoder=name,

@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from PIL.Image import Image
 
+from extract.errors import InputError
+
 Modality: TypeAlias = Literal["image", "text", "audio"]
 MODALITIES: tuple[Modality, ...] = ("image", "text", "audio")
 
@@ -69,7 +71,36 @@ class Encoder(ABC):
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
         """Move every module held as an attribute to the device and dtype; returns itself."""
-        for value in vars(self).values():
-            if isinstance(value, torch.nn.Module):
-                value.to(device=device, dtype=dtype)
+        for module in self._modules():
+            module.to(device=device, dtype=dtype)
         return self
+
+    def compile(self) -> Self:
+        """Let ``torch.compile`` make faster code of the networks, once the encoder has its place.
+
+        It acts on calls of every module held as an attribute (of what ``compiled_parts`` names),
+        for inputs of any size; the code itself is made when the first batch comes.
+
+        Raises:
+            InputError: the encoder holds no network of PyTorch's.
+        """
+        parts = self.compiled_parts()
+        if not parts:
+            raise InputError(
+                f"--compile: {type(self).__name__} holds no network of PyTorch's to compile"
+            )
+        for module in parts:
+            module.compile(dynamic=True)
+        return self
+
+    def compiled_parts(self) -> list[torch.nn.Module]:
+        """The modules whose calls ``compile`` replaces; override it where ``encode`` calls others,
+        or where ``preprocess`` has modules of its own.
+
+        A module is compiled only where it is called itself, as ``self.model(x)``: what a method of
+        it runs (``self.model.features(x)``) stays as it was.
+        """
+        return self._modules()
+
+    def _modules(self) -> list[torch.nn.Module]:
+        return [value for value in vars(self).values() if isinstance(value, torch.nn.Module)]

@@ -110,7 +110,12 @@ def load(uri: EncoderURI, modality: Modality) -> Encoder:
     """
     if modality not in modalities(uri):
         uri.refuse(f"it encodes {modalities(uri)[0]}, not {modality}")
-    uri.expect(*(("window", "hop") if modality == "audio" else ()))
+    options: dict[Modality, tuple[str, ...]] = {
+        "image": (),
+        "text": ("chunk", "overlap"),
+        "audio": ("window", "hop"),
+    }
+    uri.expect(*options[modality])
     folder = verified_folder(uri)
     if modality == "text":
         from sentence_transformers import SentenceTransformer
@@ -120,7 +125,7 @@ def load(uri: EncoderURI, modality: Modality) -> Encoder:
 
         with loading(uri), quiet_transformers():
             model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
-        return SentenceEncoder(model, "packaged", uri.name)
+        return SentenceEncoder(model, uri)
     if modality == "image":
         return _efficientnet_lite0(uri, folder / "efficientnet-lite0-57934424.pth")
     return WhisperEncoder(uri, folder)
@@ -170,7 +175,7 @@ def _efficientnet_lite0(uri: EncoderURI, weights: Path) -> Encoder:
         )
     model.load_state_dict(dict(zip(wanted, state.values(), strict=True)))
     model.reset_classifier(0)
-    return timm_encoder(model, "packaged", uri.name)
+    return timm_encoder(model, uri)
 
 
 class WhisperEncoder(Encoder):

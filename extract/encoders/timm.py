@@ -1,7 +1,8 @@
 """timm's networks as image encoders: pooled features, with timm's own preprocessing.
 
 ``timm:vit_small_patch14_dinov2.lvd142m`` downloads; ``?weights=FILE`` reads a state dict and
-downloads nothing; ``?weights=random&seed=0`` is the control.
+downloads nothing; ``?weights=random&seed=0`` is the control. ``?layer=3,-1`` takes timm's blocks or
+stages by number instead, ``?layer=blocks.3`` a module by name (``pooling=mean|max|cls``).
 """
 
 from contextlib import nullcontext
@@ -11,8 +12,10 @@ from typing import Any
 import torch
 
 from extract.encoders.hub import hub_access
+from extract.encoders.layers import Layers
+from extract.encoders.timm_layers import inner_layers
 from extract.encoders.uri import EncoderURI, loading
-from extract.encoders.vision import VisionEncoder
+from extract.encoders.vision import VisionEncoder, grey_sample
 from extract.encoders.weights import (
     load_strictly,
     read_state_dict,
@@ -40,7 +43,9 @@ def load(uri: EncoderURI) -> VisionEncoder:
         InputError: timm is not installed; unknown name, option or weights; a file that does not
             fit; no network to download from.
     """
-    uri.expect("weights", "sha256", "seed")
+    uri.expect("weights", "sha256", "seed", "layer", "pooling")
+    if "pooling" in uri.options and "layer" not in uri.options:
+        uri.refuse("option pooling= needs layer=: the network pools its last features itself")
     timm = import_timm(f"encoder {uri}")
     hub = uri.name.startswith(("hf-hub:", "local-dir:"))
     if not hub and uri.name.split(".")[0] not in timm.list_models():
@@ -61,7 +66,7 @@ def load(uri: EncoderURI) -> VisionEncoder:
         state = read_state_dict(file, uri)
         state = {k: v for k, v in state.items() if not k.startswith(heads)}
         load_strictly(model, state, file, uri)
-    return timm_encoder(model, "timm", uri.name)
+    return timm_encoder(model, uri)
 
 
 def classifier_names(model: torch.nn.Module) -> tuple[str, ...]:
@@ -70,18 +75,33 @@ def classifier_names(model: torch.nn.Module) -> tuple[str, ...]:
     return tuple(f"{name}." for name in ((named,) if isinstance(named, str) else named))
 
 
-def timm_encoder(model: torch.nn.Module, scheme: str, name: str) -> VisionEncoder:
-    """An encoder from a headless timm model, with the preprocessing of its configuration."""
-    timm = import_timm(f"encoder {scheme}:{name}")
+def timm_encoder(model: torch.nn.Module, uri: EncoderURI) -> VisionEncoder:
+    """An encoder from a headless timm model, with the preprocessing of its configuration.
+
+    Raises:
+        InputError: ``layer=`` names what the network does not have.
+    """
+    timm = import_timm(f"encoder {uri}")
     config = timm.data.resolve_data_config({}, model=model)
     transform = timm.data.create_transform(**config, is_training=False)
     digest = state_digest(model)
-    fingerprint = {
+    fingerprint: dict[str, Any] = {
         "library": "timm",
-        "name": name,
+        "name": uri.name,
         "weights": digest,
         "preprocessing": " ".join(repr(transform).split()),
     }
+    place = ""
+    names = uri.names("layer")
+    if names:
+        pooling = uri.options.get("pooling")
+        fingerprint |= {"layer": ",".join(names), "pooling": pooling}
+        place = f"/{','.join(names)}/{pooling or 'default'}"
+        model = inner_layers(model, uri, transform(grey_sample()).unsqueeze(0))
     return VisionEncoder(
-        model, transform, space=f"{scheme}:{name}#{digest[:12]}", fingerprint=fingerprint
+        model,
+        transform,
+        space=f"{uri.scheme}:{uri.name}{place}#{digest[:12]}",
+        fingerprint=fingerprint,
+        layers=Layers(names),
     )

@@ -7,7 +7,7 @@ from typing import Any
 from extract.encoders.uri import EncoderURI
 
 # Several scripts: a tokenizer of any language knows a piece of one of them.
-_PROBE = "a red word 0 größe слово كلمة 言葉 단어"
+PROBE = "a red word 0 größe слово كلمة 言葉 단어"
 
 
 def require_words(tokenizer: Any, uri: EncoderURI) -> None:
@@ -28,7 +28,7 @@ def require_words(tokenizer: Any, uri: EncoderURI) -> None:
     unknown = getattr(tokenizer, "unk_token_id", None)
     if unknown is None:
         return
-    if set(tokenizer(_PROBE, add_special_tokens=False)["input_ids"]) <= {unknown}:
+    if set(tokenizer(PROBE, add_special_tokens=False)["input_ids"]) <= {unknown}:
         uri.refuse("its tokenizer knows none of the words that it was tried with")
 
 

@@ -3,7 +3,8 @@
 ``torchaudio:WAV2VEC2_BASE`` downloads a bundle; ``?weights=FILE`` reads a state dict and downloads
 nothing. ``torchaudio:wav2vec2_model?config=FILE.json&weights=FILE`` builds any other size: the JSON
 holds that function's arguments, and may hold ``sample_rate`` and ``normalize_waveform``.
-``layer=k`` takes the k-th transformer layer, from 1; ``window`` and ``hop`` are in seconds.
+``layer=k`` takes the k-th transformer layer, from 1, or from the end: -1 is the last; ``layer=4,8``
+takes several in one pass. ``window`` and ``hop`` are in seconds.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ import torch
 
 from extract.encoders.base import Encoder, Modality, Raw, Waveform
 from extract.encoders.batching import placed, probe_dim, run_by_shape
+from extract.encoders.layers import Layers, layer_numbers, recorded, refuse_repeated
 from extract.encoders.uri import EncoderURI, loading
 from extract.encoders.weights import (
     load_strictly,
@@ -62,11 +64,10 @@ class SpeechEncoder(Encoder):
         self.model = model.eval()
         self.windows = windows
         self.normalise = architecture.normalise
-        self.layer = uri.integer("layer")
+        count = architecture.arguments["encoder_num_layers"]
+        self.numbers = _layer_numbers(uri, count)
+        self.layers = Layers(uri.names("layer"))
         self.pooling = uri.choice("pooling", ("mean", "max")) or "mean"
-        layers = architecture.arguments["encoder_num_layers"]
-        if self.layer is not None and not 1 <= self.layer <= layers:
-            uri.refuse(f"option layer={self.layer}: the model has layers 1 to {layers}")
         digest = state_digest(model)
         place = "".join(f"/{k}={uri.options[k]}" for k in ("layer", "pooling") if k in uri.options)
         self.space = f"torchaudio:{uri.name}#{digest[:12]}{place}"
@@ -74,7 +75,7 @@ class SpeechEncoder(Encoder):
             "library": "torchaudio",
             "name": uri.name,
             "weights": digest,
-            "layer": self.layer,
+            "layer": recorded(layer_numbers(uri)),
             "pooling": self.pooling,
             "windows": windows.describe(),
             "preprocessing": {"normalise": self.normalise},
@@ -107,17 +108,36 @@ class SpeechEncoder(Encoder):
 
     def _forward(self, stacked: dict[str, torch.Tensor]) -> torch.Tensor:
         waveforms = placed(stacked, self.model)["waveforms"]
-        if self.layer is None:
-            hidden = self.model(waveforms)[0]
+        if not self.numbers:
+            hidden = [self.model(waveforms)[0]]
         else:
-            features = self.model.extract_features(waveforms, num_layers=self.layer)  # type: ignore[operator]
-            hidden = features[0][-1]
-        mask = torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device)
-        return pool(hidden, mask, self.pooling)  # type: ignore[arg-type]
+            deepest = max(self.numbers)
+            features = self.model.extract_features(waveforms, num_layers=deepest)[0]  # type: ignore[operator]
+            hidden = [features[number - 1] for number in self.numbers]
+        mask = torch.ones(hidden[0].shape[:2], dtype=torch.bool, device=waveforms.device)
+        return self.layers.join([pool(h, mask, self.pooling) for h in hidden])  # type: ignore[arg-type]
+
+    def compiled_parts(self) -> list[torch.nn.Module]:
+        """The network; where inner layers are asked for, its convolutions and those layers."""
+        model: Any = self.model
+        if not self.numbers:
+            return [model]
+        return [model.feature_extractor, *model.encoder.transformer.layers]
 
     def fingerprint(self) -> dict[str, Any]:
-        """Digest of the weights, layer, pooling, windows and normalisation."""
-        return self._fingerprint
+        """Digest of the weights, layer or layers, pooling, windows and normalisation."""
+        return {**self._fingerprint, **self.layers.describe()}
+
+
+def _layer_numbers(uri: EncoderURI, count: int) -> tuple[int, ...]:
+    """The layers that ``layer=`` names, counted from 1."""
+    numbers = layer_numbers(uri)
+    for number in numbers:
+        if not (1 <= number <= count or -count <= number <= -1):
+            uri.refuse(f"option layer={number}: the model has layers 1 to {count}")
+    from_one = [number if number > 0 else count + 1 + number for number in numbers]
+    refuse_repeated(uri, numbers, [number - 1 for number in from_one])
+    return tuple(from_one)
 
 
 def bundles() -> dict[str, Any]:

@@ -2,15 +2,18 @@
 
 ``torchvision:resnet50`` downloads the default weights; ``?weights=IMAGENET1K_V1`` others;
 ``?weights=FILE`` reads a state dict and downloads nothing; ``?weights=random&seed=0`` is a control.
-``?layer=layer3`` takes an inner node instead (``pooling=mean|max``, for tokens also ``cls``).
+``?layer=layer3`` takes an inner node instead (``pooling=mean|max``, for tokens also ``cls``), and
+``?layer=layer2,layer3`` several in one pass: their vectors stand side by side.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import torch
 
+from extract.encoders.layers import Layers
 from extract.encoders.uri import EncoderURI, loading
 from extract.encoders.vision import VisionEncoder
 from extract.encoders.weights import (
@@ -71,9 +74,10 @@ def load(uri: EncoderURI) -> VisionEncoder:
             model = models.get_model(uri.name, weights=entry)
         cut_head(model, uri)
     digest = state_digest(model)
-    layer = uri.options.get("layer")
+    layers = Layers(uri.names("layer"))
+    layer = ",".join(layers.names) or None
     if layer is not None:
-        model = InnerLayer(model, layer, uri)
+        model = InnerLayers(model, layers.names, uri)
     elif "pooling" in uri.options:
         uri.refuse("option pooling= needs layer=: the network pools its last features itself")
     transform = entry.transforms()
@@ -87,7 +91,7 @@ def load(uri: EncoderURI) -> VisionEncoder:
     }
     place = f"/{layer}/{uri.options.get('pooling', 'default')}" if layer else ""
     space = f"torchvision:{uri.name}{place}#{digest[:12]}"
-    return VisionEncoder(model, transform, space=space, fingerprint=fingerprint)
+    return VisionEncoder(model, transform, space=space, fingerprint=fingerprint, layers=layers)
 
 
 def _entry(uri: EncoderURI, entries: Any, option: str, asked: str) -> Any:
@@ -130,11 +134,11 @@ def cut_head(model: torch.nn.Module, uri: EncoderURI) -> str:
     return last
 
 
-class InnerLayer(torch.nn.Module):
-    """A node of the network, pooled over space or tokens: (n, 3, h, w) to (n, dim)."""
+class InnerLayers(torch.nn.Module):
+    """Nodes of the network, pooled over space or tokens: (n, 3, h, w) to one (n, d) a node."""
 
-    def __init__(self, model: torch.nn.Module, layer: str, uri: EncoderURI) -> None:
-        """Cut the network at a node.
+    def __init__(self, model: torch.nn.Module, names: Sequence[str], uri: EncoderURI) -> None:
+        """Cut the network behind the deepest node.
 
         Raises:
             InputError: there is no such node.
@@ -147,40 +151,53 @@ class InnerLayer(torch.nn.Module):
 
         with loading(uri):
             nodes = get_graph_node_names(model)[1]
-        # A module's name stands for its last node, as create_feature_extractor reads it.
-        if not any(node == layer or node.startswith(f"{layer}.") for node in nodes):
-            outermost = list(dict.fromkeys(node.split(".")[0] for node in nodes))
-            uri.refuse(f"the network has no layer '{layer}'{nearest(layer, outermost)}")
+        for name in names:
+            # A module's name stands for its last node, as create_feature_extractor reads it.
+            if not any(node == name or node.startswith(f"{name}.") for node in nodes):
+                outermost = list(dict.fromkeys(node.split(".")[0] for node in nodes))
+                uri.refuse(f"the network has no layer '{name}'{nearest(name, outermost)}")
         with loading(uri):
-            self.body = create_feature_extractor(model, [layer])
+            self.body = create_feature_extractor(model.eval(), list(names)).eval()
+            if len(names) > 1:
+                _copy_outputs(self.body)
         self.uri = uri
-        self.layer = layer
+        self.names = tuple(names)
         # Swin computes with channels last until it permutes them for its head.
-        self.channels_last = hasattr(model, "permute") and layer.split(".")[0] in (
-            "features",
-            "norm",
-        )
+        self.swin = hasattr(model, "permute")
         self.pooling = uri.choice("pooling", ("mean", "max", "cls"))
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Run up to the node and pool what it gives.
+    def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        """Run up to the nodes and pool what they give.
 
         Raises:
-            InputError: its output has no two, three or four axes, or no tokens for ``cls``.
+            InputError: an output has no two, three or four axes, or no tokens for ``cls``.
         """
-        out: torch.Tensor = self.body(pixels)[self.layer]
+        outputs = self.body(pixels)
+        return [self._vector(name, outputs[name]) for name in self.names]
+
+    def _vector(self, name: str, out: torch.Tensor) -> torch.Tensor:
         if not 2 <= out.ndim <= 4:
-            self.uri.refuse(
-                f"layer '{self.layer}' gives shape {tuple(out.shape)}: not to be pooled"
-            )
+            self.uri.refuse(f"layer '{name}' gives shape {tuple(out.shape)}: not to be pooled")
         if self.pooling == "cls" and out.ndim != 3:
-            self.uri.refuse(f"pooling=cls needs a layer of tokens; '{self.layer}' gives none")
+            self.uri.refuse(f"pooling=cls needs a layer of tokens; '{name}' gives none")
         if out.ndim == 2:
             return out
         how = self.pooling or ("cls" if out.ndim == 3 else "mean")
-        tokens = out if out.ndim == 3 else _flat(out, self.channels_last)
+        channels_last = self.swin and name.split(".")[0] in ("features", "norm")
+        tokens = out if out.ndim == 3 else _flat(out, channels_last)
         mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         return pool(tokens, mask, how)  # type: ignore[arg-type]
+
+
+def _copy_outputs(body: Any) -> None:
+    """Let a traced network copy what it gives, since a later layer may work in place on it."""
+    [last] = [node for node in body.graph.nodes if node.op == "output"]
+    copies = {}
+    for name, node in last.args[0].items():
+        with body.graph.inserting_after(node):
+            copies[name] = body.graph.call_method("clone", (node,))
+    last.args = (copies,)
+    body.recompile()
 
 
 def _flat(maps: torch.Tensor, channels_last: bool) -> torch.Tensor:

@@ -3,8 +3,9 @@
 ``hf:NAME[@revision]`` is a model of the hub or a local folder. Models with two towers (CLIP,
 SigLIP, CLAP, ...) give their projected features, so that both towers share one space; ``layer=`` or
 ``pooling=`` takes a tower's own hidden states instead. Weights are read from safetensors only.
-Options: layer, pooling, max_length (text), window and hop (audio, seconds), weights=random and seed
-(the control), trust_remote_code=true (runs code that the model's author wrote).
+Options: layer (a hidden state, or several with commas: their vectors stand side by side), pooling,
+of texts prefix, max_length, chunk and overlap, of sounds window and hop (seconds), weights=random
+and seed (the control), trust_remote_code=true (runs code that the model's author wrote).
 """
 
 from contextlib import nullcontext
@@ -39,7 +40,8 @@ def load(uri: EncoderURI, modality: Modality) -> Encoder:
         InputError: no such folder or model, a wrong option, a modality that the model does not
             take, a checkpoint that lacks weights.
     """
-    specific = {"image": (), "text": ("max_length",), "audio": ("window", "hop")}
+    texts = ("max_length", "chunk", "overlap", "prefix")
+    specific = {"image": (), "text": texts, "audio": ("window", "hop")}
     every = ("layer", "pooling", "weights", "seed", "trust_remote_code")
     uri.expect(*every, *specific[modality], revision=True)
     refuse_idle_options(uri)

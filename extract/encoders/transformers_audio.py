@@ -18,7 +18,6 @@ from extract.encoders.transformers_model import (
 )
 from extract.encoders.uri import loading
 from extract.encoders.windows import pool_windows, windows_from
-from extract.pooling import pool
 
 _POOLINGS = ("mean", "max", "cls", "pooler")
 _USUAL_WINDOW = 10.0
@@ -57,7 +56,7 @@ class HFAudioEncoder(Encoder):
         self.loaded = loaded
         self.model = loaded.body
         ast = self.model.config.model_type == "audio-spectrogram-transformer"
-        self.pooling = asked or ("pooler" if ast and loaded.layer is None else "mean")
+        self.pooling = asked or ("pooler" if ast and not loaded.numbers else "mean")
         rate = int(extractor.sampling_rate)
         # Whisper's input is of one length whatever the sound's; its frames are in order of time.
         self.fixed_input: int | None = getattr(extractor, "n_samples", None)
@@ -107,23 +106,23 @@ class HFAudioEncoder(Encoder):
         inputs = placed(stacked, self.model)
         if self.loaded.shared:
             return shared_features(self.model.get_audio_features(**inputs)).float()
-        hidden = self.loaded.hidden(inputs, self.pooling)
-        if self.pooling == "pooler":
-            return hidden.float()
-        frames = torch.full_like(valid, hidden.shape[1])
-        if self.fixed_input is not None:
-            frames = (valid * hidden.shape[1] + self.fixed_input - 1) // self.fixed_input
-        mask = torch.arange(hidden.shape[1]) < frames.unsqueeze(1)
-        return pool(hidden, mask.to(hidden.device), self.pooling)  # type: ignore[arg-type]
+
+        def mask(tokens: torch.Tensor) -> torch.Tensor:
+            frames = torch.full_like(valid, tokens.shape[1])
+            if self.fixed_input is not None:
+                frames = (valid * tokens.shape[1] + self.fixed_input - 1) // self.fixed_input
+            return (torch.arange(tokens.shape[1]) < frames.unsqueeze(1)).to(tokens.device)
+
+        return self.loaded.vectors(inputs, self.pooling, mask)
+
+    def compiled_parts(self) -> list[torch.nn.Module]:
+        """The network, or behind shared features its tower."""
+        return [] if self.loaded.called is None else [self.loaded.called]
 
     def fingerprint(self) -> dict[str, Any]:
         """Digest of the weights, layer, pooling, windows and the extractor's settings."""
         return {
-            "library": "transformers",
-            "name": self.loaded.uri.label,
-            "weights": self.loaded.digest,
-            "layer": self.loaded.layer,
-            "pooling": "projection" if self.loaded.shared else self.pooling,
+            **self.loaded.described(self.pooling),
             "windows": self.windows.describe(),
             "preprocessing": processor_settings(self.extractor),
         }

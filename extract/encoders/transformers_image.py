@@ -16,7 +16,6 @@ from extract.encoders.transformers_model import (
 )
 from extract.encoders.uri import loading
 from extract.encoders.vision import grey_sample
-from extract.pooling import pool
 
 _POOLINGS = ("cls", "mean", "max", "pooler")
 
@@ -48,7 +47,7 @@ class HFImageEncoder(Encoder):
             return "cls"
         four_dimensional = any(isinstance(m, torch.nn.Conv2d) for m in self.model.modules())
         attends = any("attention" in name or "attn" in name for name in parameters)
-        convolutional = four_dimensional and not attends and self.loaded.layer is None
+        convolutional = four_dimensional and not attends and not self.loaded.numbers
         return "pooler" if convolutional else "mean"
 
     def preprocess(self, raw: Raw) -> Inputs:
@@ -65,19 +64,22 @@ class HFImageEncoder(Encoder):
         inputs = placed(stacked, self.model)
         if self.loaded.shared:
             return shared_features(self.model.get_image_features(**inputs)).float()
-        hidden = self.loaded.hidden(inputs, self.pooling)
-        if self.pooling == "pooler":
-            return hidden.float()
-        mask = torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device)
-        return pool(hidden, mask, self.pooling)  # type: ignore[arg-type]
+        padding = stacked.get("pixel_attention_mask")
+
+        def mask(tokens: torch.Tensor) -> torch.Tensor:
+            if padding is not None:  # patches of any number, padded: SigLIP 2's NaFlex
+                return padding.bool().to(tokens.device)
+            return torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+
+        return self.loaded.vectors(inputs, self.pooling, mask)
+
+    def compiled_parts(self) -> list[torch.nn.Module]:
+        """The network, or behind shared features its tower."""
+        return [] if self.loaded.called is None else [self.loaded.called]
 
     def fingerprint(self) -> dict[str, Any]:
         """Digest of the weights, layer, pooling and the processor's settings."""
         return {
-            "library": "transformers",
-            "name": self.loaded.uri.label,
-            "weights": self.loaded.digest,
-            "layer": self.loaded.layer,
-            "pooling": "projection" if self.loaded.shared else self.pooling,
+            **self.loaded.described(self.pooling),
             "preprocessing": processor_settings(self.processor),
         }

@@ -1,15 +1,18 @@
 """A model of the transformers library as its encoders share it: loading, towers, hidden states."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 
 from extract.encoders.base import MODALITIES, Modality
+from extract.encoders.layers import Layers, layer_numbers, recorded, refuse_repeated
 from extract.encoders.uri import EncoderURI, loading
 from extract.encoders.weights import seeded, state_digest
+from extract.pooling import pool
 
 # Tensors that a checkpoint may lack because no hidden state depends on them: the classification
 # pooler, and what only masked pretraining or generation uses.
@@ -25,11 +28,18 @@ class HFModel:
     shared: bool
     digest: str
     random_pooler: bool
+    called: Any
+    """The module whose call does the work: the body, or behind shared features the tower."""
 
-    @property
-    def layer(self) -> int | None:
-        """The index of the hidden state that was asked for."""
-        return self.uri.integer("layer")
+    @cached_property
+    def layers(self) -> Layers:
+        """The hidden states that were asked for, by their indices as text."""
+        return Layers([str(number) for number in self.numbers])
+
+    @cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """The indices of the hidden states that were asked for."""
+        return layer_numbers(self.uri)
 
     @property
     def space(self) -> str:
@@ -39,28 +49,66 @@ class HFModel:
         ]
         return "/".join([f"hf:{self.uri.label}#{self.digest[:12]}", *parts])
 
-    def hidden(self, inputs: dict[str, torch.Tensor], pooling: str) -> torch.Tensor:
-        """Run the body: tokens (n, t, d), or (n, d) for ``pooler``.
+    def described(self, pooling: str) -> dict[str, Any]:
+        """What every fingerprint holds: library, name, weights, layer or layers, pooling."""
+        return {
+            "library": "transformers",
+            "name": self.uri.label,
+            "weights": self.digest,
+            "layer": recorded(self.numbers),
+            **self.layers.describe(),
+            "pooling": "projection" if self.shared else pooling,
+        }
+
+    def vectors(
+        self,
+        inputs: dict[str, torch.Tensor],
+        pooling: str,
+        mask_of: Callable[[torch.Tensor], torch.Tensor],
+    ) -> torch.Tensor:
+        """Run the body and pool the layers that were asked for, side by side.
+
+        Args:
+            inputs: what the body takes, on its device.
+            pooling: ``pooler``, or how tokens become one vector.
+            mask_of: from a layer's tokens (n, t, d) to the valid ones (n, t), bool.
+
+        Returns:
+            (n, dim) float32.
 
         Raises:
             InputError: the model has no such layer, or no pooler with trained weights.
         """
-        if pooling == "pooler" and self.layer is not None:
-            self.uri.refuse("pooling=pooler reads the last layer: leave layer= out")
-        outputs = self.body(**inputs, output_hidden_states=self.layer is not None)
         if pooling == "pooler":
-            pooled = getattr(outputs, "pooler_output", None)
-            if pooled is None or self.random_pooler:
-                self.uri.refuse("the model has no trained pooler; choose another pooling")
-            return torch.as_tensor(pooled).flatten(1)
-        if self.layer is None:
-            return _as_tokens(outputs.last_hidden_state)
+            return self._pooler(inputs).float()
+        pooled = [
+            pool(tokens, mask_of(tokens), pooling)  # type: ignore[arg-type]
+            for tokens in self._hidden(inputs)
+        ]
+        return self.layers.join(pooled)
+
+    def _pooler(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        if self.numbers:
+            self.uri.refuse("pooling=pooler reads the last layer: leave layer= out")
+        outputs = self.body(**inputs)
+        pooled = getattr(outputs, "pooler_output", None)
+        if pooled is None or self.random_pooler:
+            self.uri.refuse("the model has no trained pooler; choose another pooling")
+        return torch.as_tensor(pooled).flatten(1)
+
+    def _hidden(self, inputs: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+        """Tokens (n, t, d) of each layer that was asked for."""
+        outputs = self.body(**inputs, output_hidden_states=bool(self.numbers))
+        if not self.numbers:
+            return [_as_tokens(outputs.last_hidden_state)]
         states = outputs.hidden_states
-        if not -len(states) <= self.layer < len(states):
-            self.uri.refuse(
-                f"option layer={self.layer}: the model has hidden states 0 to {len(states) - 1}"
-            )
-        return _as_tokens(states[self.layer])
+        for number in self.numbers:
+            if not -len(states) <= number < len(states):
+                self.uri.refuse(
+                    f"option layer={number}: the model has hidden states 0 to {len(states) - 1}"
+                )
+        refuse_repeated(self.uri, self.numbers, [n % len(states) for n in self.numbers])
+        return [_as_tokens(states[number]) for number in self.numbers]
 
 
 def modalities(uri: EncoderURI) -> tuple[Modality, ...]:
@@ -185,6 +233,7 @@ def load_model(uri: EncoderURI, modality: Modality) -> HFModel:
         shared=shared,
         digest=state_digest(model, ignore=set(missing)),
         random_pooler=bool(random_pooler),
+        called=getattr(model, tower, None) if shared else body,
     )
 
 

@@ -8,10 +8,11 @@ import torch
 
 from extract.encoders.base import Encoder, Modality, Raw
 from extract.encoders.batching import placed, probe_dim
+from extract.encoders.chunks import Tokens, chunks_from, encode_chunks
+from extract.encoders.prefix import prefix_from
 from extract.encoders.tokenizer import require_words, tokenizer_digest
 from extract.encoders.transformers_model import HFModel, hub_options, shared_features
 from extract.encoders.uri import loading
-from extract.pooling import pool
 
 _POOLINGS = ("mean", "cls", "last", "max")
 _USUAL_MAX_LENGTH = 512
@@ -19,8 +20,9 @@ _USUAL_MAX_LENGTH = 512
 
 class HFTextEncoder(Encoder):
     """Without ``pooling=``: two towers give their shared features; a decoder gives its last token;
-    any other model the mean over its tokens. Padding is masked. Texts are cut at ``max_length=``
-    tokens, by default what the model takes, at most 512.
+    any other model the mean over its tokens. Padding is masked. ``prefix=`` stands before every
+    text (E5's names have "passage: " by default). Texts are cut at ``max_length=`` tokens, by
+    default what the model takes, at most 512; with ``chunk=`` they are read to their end.
     """
 
     modalities: ClassVar[tuple[Modality, ...]] = ("text",)
@@ -39,7 +41,10 @@ class HFTextEncoder(Encoder):
         self.loaded = loaded
         self.model = loaded.body
         self.pooling = asked or ("last" if _is_decoder(self.model.config) else "mean")
-        self.max_length = self._length_limit()
+        limit = self._length_limit()
+        self.max_length = self._asked_length(limit)
+        self.prefix = prefix_from(uri)
+        self.chunks = chunks_from(uri, self.tokenizer, limit, self.prefix)
         # SigLIP was trained on texts padded to the full length, and pools the last position.
         self.padded = self.model.config.model_type.startswith("siglip")
         run = self.model.get_text_features if loaded.shared else self.model.forward
@@ -48,6 +53,7 @@ class HFTextEncoder(Encoder):
         self.dim = probe_dim(self, "a picture of a cat")
 
     def _length_limit(self) -> int:
+        """The most tokens that the model takes."""
         config = self.model.config
         config = getattr(config, "text_config", None) or config
         positions = getattr(config, "max_position_embeddings", None) or 10**6
@@ -55,18 +61,21 @@ class HFTextEncoder(Encoder):
             if name.endswith("position_embeddings") and getattr(module, "padding_idx", None):
                 # RoBERTa and its kin count positions from the padding index on.
                 positions = min(positions, module.num_embeddings - module.padding_idx - 1)
-        limit = int(min(positions, self.tokenizer.model_max_length))
-        asked = self.loaded.uri.integer("max_length")
+        return int(min(positions, self.tokenizer.model_max_length))
+
+    def _asked_length(self, limit: int) -> int:
+        uri = self.loaded.uri
+        asked = uri.integer("max_length")
         if asked is None:
             return min(limit, _USUAL_MAX_LENGTH)
+        if "chunk" in uri.options:
+            uri.refuse("option max_length= cuts texts, chunk= reads them to their end: give one")
         if not 1 <= asked <= limit:
-            self.loaded.uri.refuse(
-                f"option max_length={asked}: the model takes 1 to {limit} tokens"
-            )
+            uri.refuse(f"option max_length={asked}: the model takes 1 to {limit} tokens")
         return asked
 
-    def preprocess(self, raw: Raw) -> dict[str, list[int]]:
-        """Tokenise, cut at ``max_length``; padding waits for the batch.
+    def preprocess(self, raw: Raw) -> list[Tokens]:
+        """Tokenise and cut: one piece, or the text's chunks; padding waits for the batch.
 
         Raises:
             ValueError: the tokenizer finds no token in the text.
@@ -74,19 +83,28 @@ class HFTextEncoder(Encoder):
         assert isinstance(raw, str)
         # The same settings at every call, the first of which the constructor made: the tokenizer's
         # own are then never changed under the hands of another worker.
-        tokens = self.tokenizer(raw, truncation=True, max_length=self.max_length)
-        if not tokens["input_ids"]:
+        if self.chunks is None:
+            pieces = [
+                self.tokenizer(self.prefix + raw, truncation=True, max_length=self.max_length)
+            ]
+        else:
+            pieces = self.chunks.cut(raw)
+        if not pieces[0]["input_ids"] or (self.prefix and not raw.strip()):
             raise ValueError("the tokenizer finds no token in the text")
-        return {name: values for name, values in tokens.items() if name in self._accepted}
+        return [{name: p[name] for name in p if name in self._accepted} for p in pieces]
 
-    def length(self, prepared: dict[str, list[int]]) -> int:
-        """The number of tokens."""
-        return len(prepared["input_ids"])
+    def length(self, prepared: list[Tokens]) -> int:
+        """The number of tokens, in all chunks."""
+        return sum(len(piece["input_ids"]) for piece in prepared)
 
-    def encode(self, batch: Sequence[dict[str, list[int]]]) -> torch.Tensor:
-        """Encode texts, padded on the right: (n, dim) float32."""
+    def encode(self, batch: Sequence[list[Tokens]]) -> torch.Tensor:
+        """Encode texts: (n, dim) float32; a forward pass holds at most n chunks."""
+        return encode_chunks(batch, self.chunks, self._forward, self.pooling)
+
+    def _forward(self, pieces: list[Tokens]) -> torch.Tensor:
+        """Texts that the model takes as they are, padded on the right: (n, dim) float32."""
         padded = self.tokenizer.pad(
-            {name: [item[name] for item in batch] for name in batch[0]},
+            {name: [piece[name] for piece in pieces] for name in pieces[0]},
             padding="max_length" if self.padded else True,
             max_length=self.max_length if self.padded else None,
             padding_side="right",
@@ -95,23 +113,26 @@ class HFTextEncoder(Encoder):
         inputs = placed({k: v for k, v in padded.items() if k in self._accepted}, self.model)
         if self.loaded.shared:
             return shared_features(self.model.get_text_features(**inputs)).float()
-        hidden = self.loaded.hidden(inputs, self.pooling)
-        lengths = torch.tensor([len(item["input_ids"]) for item in batch], device=hidden.device)
-        mask = torch.arange(hidden.shape[1], device=hidden.device) < lengths.unsqueeze(1)
-        return pool(hidden, mask, self.pooling)  # type: ignore[arg-type]
+        lengths = torch.tensor([len(piece["input_ids"]) for piece in pieces]).unsqueeze(1)
+
+        def mask(tokens: torch.Tensor) -> torch.Tensor:
+            return (torch.arange(tokens.shape[1]) < lengths).to(tokens.device)
+
+        return self.loaded.vectors(inputs, self.pooling, mask)
+
+    def compiled_parts(self) -> list[torch.nn.Module]:
+        """The network, or behind shared features its tower."""
+        return [] if self.loaded.called is None else [self.loaded.called]
 
     def fingerprint(self) -> dict[str, Any]:
-        """Digest of the weights, layer, pooling, length, and digest of the tokenizer."""
+        """Digest of the weights, layer, pooling, prefix, length, and digest of the tokenizer."""
         return {
-            "library": "transformers",
-            "name": self.loaded.uri.label,
-            "weights": self.loaded.digest,
-            "layer": self.loaded.layer,
-            "pooling": "projection" if self.loaded.shared else self.pooling,
+            **self.loaded.described(self.pooling),
             "preprocessing": {
                 "tokenizer": type(self.tokenizer).__name__,
                 "tokenizer_sha256": tokenizer_digest(self.tokenizer),
-                "max_length": self.max_length,
+                **({"prefix": self.prefix} if self.prefix else {}),
+                **(self.chunks.describe() if self.chunks else {"max_length": self.max_length}),
             },
         }
 

@@ -93,7 +93,7 @@ class EncoderURI:
         text = self.options.get(key)
         if text is None:
             return None
-        if not re.fullmatch(r"[+-]?\d{1,9}", text):
+        if not re.fullmatch(r"[+-]?\d{1,9}", text.strip()):
             self.refuse(f"option {key}={text} is not a whole number")
         return int(text)
 
@@ -121,9 +121,29 @@ class EncoderURI:
             InputError: it is none of them.
         """
         text = self.options.get(key)
-        if text is not None and text not in valid:
+        if text is None:
+            return None
+        text = text.strip()
+        if text not in valid:
             self.refuse(f"option {key}={text} is unknown{nearest(text, valid)}")
         return text
+
+    def names(self, key: str) -> tuple[str, ...]:
+        """The option's parts between commas, in their order; none where it is absent.
+
+        Raises:
+            InputError: a part is empty, or stands there twice.
+        """
+        text = self.options.get(key)
+        if text is None:
+            return ()
+        parts = tuple(part.strip() for part in text.split(","))
+        if not all(parts):
+            self.refuse(f"option {key}={text}: there is nothing before or behind a comma")
+        for part in parts:
+            if parts.count(part) > 1:
+                self.refuse(f"option {key}={text}: '{part}' stands there twice")
+        return parts
 
 
 def _existing_folder(name: str) -> Path | None:
@@ -139,12 +159,14 @@ def parse_uri(text: str) -> EncoderURI:
 
     The name may hold colons and slashes; ``@``, ``?``, ``&`` and ``%`` that belong to a name or a
     value are percent-encoded (%40, %3F, %26, %25). What stands before the first colon may also be a
-    dotted module, as in ``package.module:Class``.
+    dotted module, as in ``package.module:Class``. A space at the end of a value belongs to it, as
+    in ``?prefix=passage: ``.
 
     Raises:
         InputError: the text does not have this form.
     """
-    head, _, query = text.strip().partition("?")
+    head, _, query = text.lstrip().rstrip("\t\r\n").partition("?")
+    head = head.strip()
     if head == "melstats":  # the one scheme with a single encoder
         head = "melstats:64"
     scheme, colon, rest = head.partition(":")

@@ -9,6 +9,7 @@ from PIL.Image import Image
 
 from extract.encoders.base import Encoder, Modality, Raw
 from extract.encoders.batching import placed, probe_dim
+from extract.encoders.layers import Layers
 
 
 def grey_sample() -> Image:
@@ -28,11 +29,16 @@ class VisionEncoder(Encoder):
         *,
         space: str,
         fingerprint: dict[str, Any],
+        layers: Layers,
     ) -> None:
-        """Take a module from (n, 3, h, w) to (n, dim), put in eval mode, and what names it."""
+        """Take a module from (n, 3, h, w) to (n, dim), put in eval mode, and what names it.
+
+        One that gives several layers gives a list of (n, d), in the order of ``layers``.
+        """
         self.model = model.eval()
         self.transform = transform
         self.space = space
+        self.layers = layers
         self._fingerprint = fingerprint
         self.dim = probe_dim(self, grey_sample())
 
@@ -44,9 +50,13 @@ class VisionEncoder(Encoder):
     def encode(self, batch: Sequence[torch.Tensor]) -> torch.Tensor:
         """Encode pictures of one size: (n, dim)."""
         pixels = placed({"pixels": torch.stack(list(batch))}, self.model)["pixels"]
-        vectors: torch.Tensor = self.model(pixels)
-        return vectors
+        vectors: torch.Tensor | list[torch.Tensor] = self.model(pixels)
+        return self.layers.join([vectors] if isinstance(vectors, torch.Tensor) else vectors)
+
+    def compiled_parts(self) -> list[torch.nn.Module]:
+        """The network: a transform may be a module too, but is no work for a compiler."""
+        return [self.model]
 
     def fingerprint(self) -> dict[str, Any]:
-        """Architecture, digest of the weights, layer, and the transform in words."""
-        return self._fingerprint
+        """Architecture, digest of the weights, layer or layers, and the transform in words."""
+        return {**self._fingerprint, **self.layers.describe()}

@@ -283,7 +283,7 @@ def test_the_project_gives_items_and_place_and_is_named(folder, extracting):
 def test_print_config_shows_what_would_run_and_runs_nothing(folder, extracting):
     code, out, err = extracting(
         *("--modality", "image", "--modality", "audio", "--items", "items.csv", "--out", "f"),
-        *("--workers", 3, "--max-seconds", 12, "--print-config"),
+        *("--workers", 3, "--max-seconds", 12, "--compile", "--print-config"),
     )
     assert (code, err) == (0, "")
     image, audio = yaml.safe_load_all(out)
@@ -291,6 +291,7 @@ def test_print_config_shows_what_would_run_and_runs_nothing(folder, extracting):
     assert (audio["encoder"], audio["out"]) == ("packaged:whisper-tiny-en", "f/audio")
     assert image["workers"] == audio["workers"] == 3
     assert audio["max_seconds"] == 12
+    assert image["compile"] is True
     assert not (folder / "f").exists()
 
 
@@ -310,6 +311,7 @@ def test_print_config_shows_what_would_run_and_runs_nothing(folder, extracting):
         (["--modality", "text", "--encoder", "own_encoders:Missing"], "Missing"),
         (["--modality", "text", "--encoder", "own_encoders:Broken"], "no attribute 'model'"),
         (["--modality", "text", "--encoder", "nonsense:x"], "nonsense"),
+        (["--modality", "text", "--encoder", "own_encoders:Letters", "--compile"], "no network"),
         (["--modality", "text", "--encoder", "own_encoders:Sized?dim=0"], "dim: must be a whole"),
         (["--modality", "text", "--encoder", "own_encoders:Sized?dim=8000000000"], "dim: must be"),
         (["--modality", "text", "--encoder", "own_encoders:Motionless"], "bolted down"),

@@ -345,6 +345,46 @@ def test_a_check_finds_what_would_stop_a_run_and_writes_nothing(table, tmp_path)
     assert not (tmp_path / "store").exists()
 
 
+def test_a_compiled_run_is_recorded_and_not_mixed_with_another(run, tmp_path, monkeypatch):
+    # Traced and run by PyTorch: test_compilation.py makes code of a network.
+    original, compiled = torch.nn.Module.compile, []
+
+    def traced(module, **options):
+        compiled.append(module)
+        original(module, backend="eager", **options)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", traced)
+
+    class Lengths(extract.Encoder):
+        modalities, dim, space = ("text",), 2, "lengths"
+
+        def __init__(self):
+            self.model = torch.nn.Linear(1, 2)
+            torch.nn.init.constant_(self.model.weight, 3)
+
+        def preprocess(self, raw):
+            return float(len(raw))
+
+        def encode(self, batch):
+            return self.model(torch.tensor(batch).unsqueeze(1)) - self.model.bias
+
+        def fingerprint(self):
+            return {"factor": 3}
+
+    encoder = Lengths()
+    run(encoder, compile=True)
+    assert compiled == [encoder.model]
+    store = extract.FeatureStore.open(tmp_path / "store")
+    assert store.manifest.fingerprint == {"factor": 3, "compiled": True}
+    np.testing.assert_allclose(store.load().vectors[0], [9, 9], rtol=1e-6)
+    with pytest.raises(extract.InputError, match=r"fingerprint\.compiled True there, None now"):
+        run(Lengths())
+    run(Lengths(), overwrite=True)
+    assert len(compiled) == 1
+    store = extract.FeatureStore.open(tmp_path / "store")
+    assert store.manifest.fingerprint == {"factor": 3}
+
+
 def test_pillows_warnings_about_odd_pictures_are_not_printed(tmp_path, mean_colour, recwarn):
     exif = b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01"
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png", exif=exif)

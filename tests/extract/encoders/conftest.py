@@ -13,7 +13,10 @@ from PIL import Image
 from extract.encoders.base import Waveform
 from extract.encoders.registry import load_encoder
 
-WORDS = "a the red blue shoes cat two cats train crosses bridge picture of . <pad> <unk> <s> </s>"
+WORDS = (
+    "a the red blue shoes cat two cats train crosses bridge picture of . <pad> <unk> <s> </s>"
+    " passage query : search"
+)
 
 
 def tokenizer(**special):
@@ -23,9 +26,9 @@ def tokenizer(**special):
     vocabulary = {word: i for i, word in enumerate(WORDS.split())}
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
-    if special.pop("framed", True):
+    if frame := special.pop("frame", "<s> $A </s>"):
         backend.post_processor = processors.TemplateProcessing(
-            single="<s> $A </s>",
+            single=frame,
             special_tokens=[("<s>", vocabulary["<s>"]), ("</s>", vocabulary["</s>"])],
         )
     return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", **special)
@@ -44,7 +47,7 @@ PAD = WORDS.split().index("<pad>")
 def bert(folder):
     from transformers import BertConfig, BertModel
 
-    config = BertConfig(vocab_size=20, max_position_embeddings=40, **SMALL)
+    config = BertConfig(vocab_size=24, max_position_embeddings=40, **SMALL)
     # Without its pooler, as many published checkpoints are.
     BertModel(config, add_pooling_layer=False).save_pretrained(folder)
     tokenizer(pad_token="<pad>", model_max_length=40).save_pretrained(folder)
@@ -54,7 +57,7 @@ def roberta(folder):
     from transformers import RobertaConfig, RobertaModel
 
     config = RobertaConfig(
-        vocab_size=20, max_position_embeddings=30, pad_token_id=PAD, type_vocab_size=1, **SMALL
+        vocab_size=24, max_position_embeddings=30, pad_token_id=PAD, type_vocab_size=1, **SMALL
     )
     RobertaModel(config, add_pooling_layer=False).save_pretrained(folder)
     tokenizer(pad_token="<pad>", model_input_names=["input_ids", "attention_mask"]).save_pretrained(
@@ -65,16 +68,59 @@ def roberta(folder):
 def gpt2(folder):
     from transformers import GPT2Config, GPT2Model
 
-    config = GPT2Config(vocab_size=20, n_positions=64, n_embd=32, n_layer=2, n_head=2)
+    config = GPT2Config(vocab_size=24, n_positions=64, n_embd=32, n_layer=2, n_head=2)
     GPT2Model(config).save_pretrained(folder)
     # No padding token and no frame, as GPT-2 itself.
-    tokenizer(eos_token="</s>", framed=False, model_max_length=64).save_pretrained(folder)
+    tokenizer(eos_token="</s>", frame=None, model_max_length=64).save_pretrained(folder)
+
+
+def llama(folder):
+    from transformers import LlamaConfig, LlamaModel
+
+    config = LlamaConfig(vocab_size=24, num_key_value_heads=1, max_position_embeddings=64, **SMALL)
+    LlamaModel(config).save_pretrained(folder)
+    # A token at the beginning, no padding token, as Llama.
+    tokenizer(
+        frame="<s> $A",
+        eos_token="</s>",
+        model_max_length=64,
+        model_input_names=["input_ids", "attention_mask"],
+    ).save_pretrained(folder)
+
+
+def qwen3(folder):
+    from transformers import Qwen3Config, Qwen3Model
+
+    config = Qwen3Config(
+        vocab_size=24, num_key_value_heads=1, head_dim=16, max_position_embeddings=64, **SMALL
+    )
+    Qwen3Model(config).save_pretrained(folder)
+    # Qwen3-Embedding's tokenizer appends the token whose state is the embedding.
+    tokenizer(
+        frame="$A </s>",
+        pad_token="<pad>",
+        model_max_length=64,
+        model_input_names=["input_ids", "attention_mask"],
+    ).save_pretrained(folder)
+
+
+def e5(folder):
+    """As multilingual-e5-small: XLM-RoBERTa, and a name that says what it is."""
+    from transformers import XLMRobertaConfig, XLMRobertaModel
+
+    config = XLMRobertaConfig(
+        vocab_size=24, max_position_embeddings=80, pad_token_id=PAD, type_vocab_size=1, **SMALL
+    )
+    XLMRobertaModel(config, add_pooling_layer=False).save_pretrained(folder)
+    tokenizer(pad_token="<pad>", model_input_names=["input_ids", "attention_mask"]).save_pretrained(
+        folder
+    )
 
 
 def t5(folder):
     from transformers import T5Config, T5Model
 
-    config = T5Config(vocab_size=20, d_model=32, d_kv=16, d_ff=64, num_layers=2, num_heads=2)
+    config = T5Config(vocab_size=24, d_model=32, d_kv=16, d_ff=64, num_layers=2, num_heads=2)
     T5Model(config).save_pretrained(folder)
     tokenizer(
         pad_token="<pad>",
@@ -86,7 +132,7 @@ def t5(folder):
 def clip(folder):
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
-    text = {"vocab_size": 20, "max_position_embeddings": 24, "eos_token_id": EOS, **SMALL}
+    text = {"vocab_size": 24, "max_position_embeddings": 24, "eos_token_id": EOS, **SMALL}
     vision = {"image_size": 32, "patch_size": 16, **SMALL}
     CLIPModel(
         CLIPConfig(text_config=text, vision_config=vision, projection_dim=24)
@@ -101,13 +147,34 @@ def clip(folder):
 def siglip(folder):
     from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel
 
-    text = {"vocab_size": 20, "max_position_embeddings": 16, **SMALL}
+    text = {"vocab_size": 24, "max_position_embeddings": 16, **SMALL}
     vision = {"image_size": 32, "patch_size": 16, **SMALL}
     SiglipModel(SiglipConfig(text_config=text, vision_config=vision)).save_pretrained(folder)
     SiglipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
     tokenizer(
         pad_token="<pad>", model_max_length=16, model_input_names=["input_ids"]
     ).save_pretrained(folder)
+
+
+def siglip2(folder):
+    """With pictures of any shape, as patches that are padded to a number."""
+    from transformers import Siglip2Config, Siglip2ImageProcessor, Siglip2Model
+
+    text = {"vocab_size": 24, "max_position_embeddings": 16, **SMALL}
+    vision = {"num_patches": 16, "patch_size": 8, **SMALL}
+    Siglip2Model(Siglip2Config(text_config=text, vision_config=vision)).save_pretrained(folder)
+    Siglip2ImageProcessor(patch_size=8, max_num_patches=16).save_pretrained(folder)
+    tokenizer(
+        pad_token="<pad>", model_max_length=16, model_input_names=["input_ids", "attention_mask"]
+    ).save_pretrained(folder)
+
+
+def dinov3(folder):
+    from transformers import DINOv3ViTConfig, DINOv3ViTImageProcessor, DINOv3ViTModel
+
+    config = DINOv3ViTConfig(image_size=32, patch_size=16, num_register_tokens=2, **SMALL)
+    DINOv3ViTModel(config).save_pretrained(folder)
+    DINOv3ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
 
 
 def vit(folder):
@@ -135,10 +202,10 @@ def convnext(folder):
     ConvNextImageProcessor(size={"shortest_edge": 384}).save_pretrained(folder)
 
 
-def wav2vec2(folder, norm="group"):
-    from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
+def wav2vec2(folder, norm="group", family="Wav2Vec2"):
+    import transformers
 
-    config = Wav2Vec2Config(
+    config = getattr(transformers, f"{family}Config")(
         conv_dim=[16] * 3,
         conv_kernel=[10, 8, 8],
         conv_stride=[5, 8, 8],
@@ -147,8 +214,17 @@ def wav2vec2(folder, norm="group"):
         num_conv_pos_embedding_groups=2,
         **SMALL,
     )
-    Wav2Vec2Model(config).save_pretrained(folder)
-    Wav2Vec2FeatureExtractor(return_attention_mask=norm == "layer").save_pretrained(folder)
+    getattr(transformers, f"{family}Model")(config).save_pretrained(folder)
+    extractor = transformers.Wav2Vec2FeatureExtractor
+    extractor(return_attention_mask=norm == "layer").save_pretrained(folder)
+
+
+def hubert(folder):
+    wav2vec2(folder, family="Hubert")
+
+
+def wavlm(folder):
+    wav2vec2(folder, family="WavLM")
 
 
 def wav2vec2_layer_norm(folder):
@@ -159,7 +235,7 @@ def whisper(folder):
     from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
 
     config = WhisperConfig(
-        vocab_size=20,
+        vocab_size=24,
         d_model=32,
         num_mel_bins=20,
         encoder_layers=2,
@@ -189,7 +265,7 @@ def ast(folder):
 def clap(folder):
     from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
 
-    text = {"vocab_size": 20, "max_position_embeddings": 30, "pad_token_id": PAD, **SMALL}
+    text = {"vocab_size": 24, "max_position_embeddings": 30, "pad_token_id": PAD, **SMALL}
     audio = {
         "spec_size": 32,
         "num_mel_bins": 8,
@@ -228,6 +304,38 @@ def sentence(folder):
     body = Transformer(str(folder / "bert"))
     SentenceTransformer(modules=[body, Pooling(32, "mean"), Normalize()], device="cpu").save(
         str(folder)
+    )
+
+
+def sentence_onnx(folder):
+    """With its transformer exported too, as optimum lays it out; OpenVINO reads and writes it."""
+    from sentence_transformers import SentenceTransformer
+
+    sentence(folder)
+    body = SentenceTransformer(str(folder), device="cpu")[0].model.eval()
+
+    class Tokens(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = body
+
+        def forward(self, input_ids, attention_mask, token_type_ids):
+            named = {"attention_mask": attention_mask, "token_type_ids": token_type_ids}
+            return self.body(input_ids=input_ids, **named).last_hidden_state
+
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    ids = torch.tensor([[16, 2, 4, 17, 14], [16, 0, 5, 13, 17]])
+    dynamic = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    (folder / "onnx").mkdir()
+    torch.onnx.export(
+        Tokens().eval(),
+        (ids, torch.ones_like(ids), torch.zeros_like(ids)),
+        folder / "onnx" / "model.onnx",
+        input_names=names,
+        output_names=["last_hidden_state"],
+        dynamic_shapes=dict.fromkeys(names, dynamic),
+        dynamo=True,
+        verbose=False,
     )
 
 
@@ -272,9 +380,12 @@ def timm_resnet(folder):
 
 
 BUILDERS = (
-    *(bert, roberta, gpt2, t5, clip, siglip, vit, dinov2, convnext, wav2vec2, wav2vec2_layer_norm),
-    *(whisper, ast, clap, sentence, speech, squeezenet, timm_resnet),
+    *(bert, roberta, e5, gpt2, llama, qwen3, t5, clip, siglip, siglip2, vit, dinov2, dinov3),
+    *(convnext, wav2vec2, wav2vec2_layer_norm, hubert, wavlm, whisper, ast, clap),
+    *(sentence, sentence_onnx, speech, squeezenet, timm_resnet),
 )
+# Folders that say more than their builder does: a model's name has a meaning for E5.
+FOLDER_NAMES = {"e5": "multilingual-e5-small"}
 
 
 @pytest.fixture(scope="session")
@@ -285,7 +396,8 @@ def tiny(tmp_path_factory):
 
     def build(name):
         if name not in folders:
-            folder = tmp_path_factory.mktemp(name)
+            folder = tmp_path_factory.mktemp(name) / FOLDER_NAMES.get(name, name)
+            folder.mkdir()
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(7)
                 builders[name](folder)

@@ -215,7 +215,10 @@ def test_files_that_do_not_belong_to_a_package_are_refused(file, copied, load):
     [
         ("packaged:mini", "text", "no such packaged encoder (did you mean 'minilm'?)"),
         ("packaged:minilm", "image", "it encodes text, not image"),
-        ("packaged:minilm?window=3", "text", "take no options"),
+        ("packaged:minilm?window=3", "text", "unknown option 'window'"),
+        ("packaged:efficientnet-lite0?window=3", "image", "take no options"),
+        ("packaged:minilm?chunk=3&overlap=1", "text", "overlap=1: a chunk holds 1 tokens"),
+        ("packaged:minilm?chunk=2", "text", "chunk=2: the model takes up to 256 tokens, and 2 of"),
         ("packaged:whisper-tiny-en?window=31", "audio", "longer than the model's input of 30 s"),
         ("packaged:whisper-tiny-en?layer=1", "audio", "unknown option 'layer'"),
         ("packaged:minilm@v2", "text", "have no revisions"),

@@ -166,16 +166,17 @@ def test_options_that_would_do_nothing_are_refused(uri, words, load):
         ("torchvision:resnet18", ["image"]),
         ("timm:test_vit", ["image"]),
         ("torchaudio:WAV2VEC2_BASE", ["audio"]),
-        ("packaged:whisper-tiny-en", ["audio"]),
+        ("packaged:minilm packaged:whisper-tiny-en", ["text", "audio"]),
         ("st:x/y", ["text"]),
         ("hf:x/y", MODALITIES),
     ],
 )
 def test_the_options_that_are_shown_are_those_that_are_taken(uri, modalities, load):
     taken = set()
-    for modality in modalities:
+    names = uri.split()
+    for i, modality in enumerate(modalities):
         with pytest.raises(InputError, match="unknown option '0000'") as raised:
-            load(f"{uri}?0000=1", modality)
+            load(f"{names[i % len(names)]}?0000=1", modality)
         taken |= set(re.search(r"\(valid: (.*)\)", str(raised.value))[1].split(", "))
     shown = SCHEMES[uri.partition(":")[0]].options
     assert set(re.findall(r"(\w+)=", shown)) == taken

@@ -28,7 +28,8 @@ def test_vectors_equal_timms_own(tiny, load, encode, raws):
     ("uri", "words"),
     [
         ("timm:resnet18x", "no such network (did you mean 'resnet18"),
-        ("timm:test_vit?layer=1", "unknown option 'layer'"),
+        ("timm:test_vit?layers=1", "unknown option 'layers' (did you mean 'layer'?)"),
+        ("timm:test_vit?pooling=max", "pooling= needs layer="),
         ("timm:test_vit?weights=DEFAULT", "weights=DEFAULT is unknown (valid: random,"),
         ("timm:test_vit@v2", "have no revisions"),
         ("timm:test_vit.nothing", "cannot be loaded"),

@@ -37,9 +37,8 @@ def waves(sounds):
 def test_vectors_equal_the_librarys(model, speech_uri, load, encode, raws):
     with torch.inference_mode():
         last = [model(wave.unsqueeze(0))[0][0] for wave in waves(raws["audio"])]
-        first = [
-            model.extract_features(wave.unsqueeze(0))[0][0][0] for wave in waves(raws["audio"])
-        ]
+        layers = [model.extract_features(wave.unsqueeze(0))[0] for wave in waves(raws["audio"])]
+    first, second = ([layer[k][0] for layer in layers] for k in (0, 1))
 
     def vectors(query):
         return encode(load(speech_uri + query, "audio"), raws["audio"])
@@ -50,6 +49,13 @@ def test_vectors_equal_the_librarys(model, speech_uri, load, encode, raws):
     same(vectors(""), [frames.mean(0) for frames in last])
     same(vectors("&pooling=max"), [frames.amax(0) for frames in last])
     same(vectors("&layer=1"), [frames.mean(0) for frames in first])
+    same(vectors("&layer=-1"), [frames.mean(0) for frames in second])
+    both = [torch.cat([b.mean(0), a.mean(0)]) for a, b in zip(first, second, strict=True)]
+    same(vectors("&layer=2,1"), both)
+    fingerprint = load(f"{speech_uri}&layer=2,1", "audio").fingerprint()
+    assert fingerprint["layer"] == [2, 1]
+    assert fingerprint["layers"] == [["2", 32], ["1", 32]]
+    assert "layers" not in load(f"{speech_uri}&layer=2", "audio").fingerprint()
 
 
 def test_large_models_get_each_window_normalised(model, tiny, load, encode, raws, tmp_path):
@@ -133,6 +139,14 @@ def test_every_bundle_names_an_architecture_that_we_build():
         ),
         ("wav2vec2_model?config={config}", "only bundles can be downloaded"),
         ("wav2vec2_model?config={wrong}&weights=random", "cannot be loaded (TypeError"),
+        (
+            "wav2vec2_model?config={config}&weights=random&layer=1,-2",
+            "1 and -2 are the same layer",
+        ),
+        (
+            "wav2vec2_model?config={config}&weights=random&layer=0",
+            "layer=0: the model has layers 1 to 2",
+        ),
         (
             "wav2vec2_model?config={config}&weights=random&layer=3",
             "layer=3: the model has layers 1 to 2",

@@ -3,7 +3,7 @@ import torch
 from torchvision import models
 from torchvision.transforms._presets import ImageClassification
 
-from extract.encoders.torchvision import InnerLayer, cut_head, names
+from extract.encoders.torchvision import InnerLayers, cut_head, names
 from extract.encoders.uri import parse_uri
 from extract.errors import InputError
 from extract.files import sha256_file
@@ -140,11 +140,45 @@ def test_an_inner_layer_is_pooled_over_space_or_tokens(build, layer, pooling, po
     handle.remove()
 
     query = f"?pooling={pooling}" if pooling else ""
-    inner = InnerLayer(model, layer, parse_uri(f"torchvision:x{query}"))
+    inner = InnerLayers(model, [layer], parse_uri(f"torchvision:x{query}"))
 
     with torch.inference_mode():
-        vectors = inner(pixels)
+        [vectors] = inner(pixels)
     torch.testing.assert_close(vectors, pooled(caught[0]), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("build", "layers"),
+    [
+        # Behind the first nodes stand an in-place ReLU and an in-place sum.
+        (models.squeezenet1_1, ["features.6", "features.0"]),
+        (models.resnet18, ["layer1.0.bn2", "layer2", "conv1"]),
+    ],
+)
+def test_several_layers_in_one_pass_are_what_each_gives_alone(build, layers):
+    torch.manual_seed(4)
+    model = build().eval()
+    pixels = torch.rand(2, 3, 64, 64)
+    uri = parse_uri("torchvision:x")
+    with torch.inference_mode():
+        expected = [InnerLayers(model, [layer], uri).eval()(pixels)[0] for layer in layers]
+        together = InnerLayers(model, layers, uri).eval()(pixels)
+    for one, same in zip(expected, together, strict=True):
+        assert one.abs().max() > 0
+        torch.testing.assert_close(same, one)
+
+
+def test_the_fingerprint_names_several_layers_and_their_widths(load, encode, raws):
+    uri = "torchvision:squeezenet1_1?weights=random&layer="
+    both = load(f"{uri}features.6,features.3", "image")
+    single = load(f"{uri}features.3", "image")
+    assert both.fingerprint()["layers"] == [["features.6", 256], ["features.3", 128]]
+    assert both.fingerprint()["layer"] == "features.6,features.3"
+    assert "layers" not in single.fingerprint()
+    assert single.fingerprint()["layer"] == "features.3"
+    assert both.space != single.space
+    vectors = encode(both, raws["image"])
+    torch.testing.assert_close(vectors[:, 256:], encode(single, raws["image"]))
 
 
 def test_a_network_with_another_input_size_is_cut_as_well(load, monkeypatch, tmp_path):
@@ -217,6 +251,7 @@ def test_a_fine_tuned_network_with_other_classes_fits_too(saved, load, encode, r
             "option transforms=V9 is unknown",
         ),
         ("torchvision:shufflenet_v2_x0_5?weights=random&layer=layer9", "has no layer 'layer9'"),
+        ("torchvision:squeezenet1_1?weights=random&layer=features.3,y", "has no layer 'y'"),
         ("torchvision:shufflenet_v2_x0_5?weights=random&pooling=max", "pooling= needs layer="),
         (
             "torchvision:shufflenet_v2_x0_5?weights=random&layer=maxpool&pooling=last",

@@ -39,6 +39,14 @@ def whisper_frames(model, inputs, n):
             "?layer=0",
             lambda m, x, n: m(**x, output_hidden_states=True).hidden_states[0].mean(1),
         ),
+        (
+            "wavlm",
+            "?layer=2,0",
+            lambda m, x, n: torch.cat(
+                [m(**x, output_hidden_states=True).hidden_states[i].mean(1) for i in (2, 0)], dim=1
+            ),
+        ),
+        ("hubert", "", lambda m, x, n: m(**x).last_hidden_state.mean(1)),
         ("wav2vec2_layer_norm", "", lambda m, x, n: m(**x).last_hidden_state.mean(1)),
         ("ast", "", lambda m, x, n: m(**x).pooler_output),
         ("ast", "?pooling=cls", lambda m, x, n: m(**x).last_hidden_state[:, 0]),
@@ -50,7 +58,7 @@ def test_vectors_equal_the_librarys(name, query, read, tiny, load, encode, raws)
     folder = tiny(name)
     # AST and CLAP take .65 s and 1 s here: sounds of one window.
     sounds = [s for s in raws["audio"] if len(s.samples) / s.sample_rate < 0.6]
-    if name in ("wav2vec2", "whisper"):
+    if name in ("wav2vec2", "whisper", "hubert", "wavlm"):
         sounds += [s for s in raws["audio"] if 0.6 < len(s.samples) / s.sample_rate < 2]
     expected = direct(folder, sounds, read)
 

@@ -23,6 +23,16 @@ def direct(folder, pictures, read):
             "?layer=1",
             lambda m, x: m(**x, output_hidden_states=True).hidden_states[1][:, 0],
         ),
+        (
+            "vit",
+            "?layer=-1,0&pooling=mean",
+            lambda m, x: torch.cat(
+                [m(**x, output_hidden_states=True).hidden_states[i].mean(1) for i in (2, 0)],
+                dim=1,
+            ),
+        ),
+        ("dinov3", "", lambda m, x: m(**x).last_hidden_state[:, 0]),
+        ("dinov3", "?pooling=pooler", lambda m, x: m(**x).pooler_output),
         ("dinov2", "", lambda m, x: m(**x).last_hidden_state[:, 0]),
         ("dinov2", "?pooling=pooler", lambda m, x: m(**x).pooler_output),
         ("convnext", "", lambda m, x: m(**x).pooler_output),
@@ -35,6 +45,17 @@ def direct(folder, pictures, read):
         ("clip", "", lambda m, x: m.get_image_features(**x).pooler_output),
         ("clip", "?pooling=cls", lambda m, x: m.vision_model(**x).last_hidden_state[:, 0]),
         ("siglip", "", lambda m, x: m.get_image_features(**x).pooler_output),
+        ("siglip2", "", lambda m, x: m.get_image_features(**x).pooler_output),
+        # Of the patches that stand for nothing none counts.
+        (
+            "siglip2",
+            "?pooling=mean",
+            lambda m, x: (
+                m.vision_model(**x)
+                .last_hidden_state[:, : int(x["pixel_attention_mask"].sum())]
+                .mean(1)
+            ),
+        ),
     ],
 )
 def test_vectors_equal_the_librarys(name, query, read, tiny, load, encode, raws):
@@ -45,6 +66,16 @@ def test_vectors_equal_the_librarys(name, query, read, tiny, load, encode, raws)
 
     assert encoder.dim == expected.shape[1]
     torch.testing.assert_close(encode(encoder, raws["image"]), expected, rtol=0, atol=1e-5)
+
+
+def test_several_layers_of_unlike_widths_are_named_in_the_fingerprint(tiny, load):
+    encoder = load(f"hf:{tiny('convnext')}?layer=1,-1", "image")
+    assert encoder.fingerprint()["layer"] == [1, -1]
+    assert encoder.fingerprint()["layers"] == [["1", 8], ["-1", 32]]
+    assert encoder.dim == 40
+    single = load(f"hf:{tiny('convnext')}?layer=1", "image").fingerprint()
+    assert single["layer"] == 1
+    assert "layers" not in single
 
 
 def test_pictures_that_keep_their_own_size_are_encoded_too(tiny, load, encode, raws, tmp_path):

@@ -31,6 +31,17 @@ def direct(folder, texts, read, max_length=40, auto=AutoModel, **tokenizing):
             "?layer=1",
             lambda m, x: m(**x, output_hidden_states=True).hidden_states[1].mean(1),
         ),
+        (
+            "bert",
+            "?layer=2,0",
+            lambda m, x: torch.cat(
+                [m(**x, output_hidden_states=True).hidden_states[i].mean(1) for i in (2, 0)], dim=1
+            ),
+        ),
+        # Beginning and end are the tokenizer's: Qwen3-Embedding's last token is its end.
+        ("llama", "", lambda m, x: m(**x).last_hidden_state[:, -1]),
+        ("qwen3", "", lambda m, x: m(**x).last_hidden_state[:, -1]),
+        ("qwen3", "?layer=-2", lambda m, x: m(**x, output_hidden_states=True)[2][-2][:, -1]),
         ("clap", "", lambda m, x: m.get_text_features(**x).pooler_output),
         ("clip", "", lambda m, x: m.get_text_features(**x).pooler_output),
         ("clip", "?pooling=mean", lambda m, x: m.text_model(**x).last_hidden_state.mean(1)),
@@ -41,8 +52,9 @@ def direct(folder, texts, read, max_length=40, auto=AutoModel, **tokenizing):
 )
 def test_vectors_equal_the_librarys(name, query, read, tiny, load, encode, raws):
     folder = tiny(name)
-    limit = {"clap": 15, "clip": 24}.get(name, 40)
-    expected = direct(folder, raws["text"], read, limit if name != "gpt2" else 64)
+    expected = direct(
+        folder, raws["text"], read, {"bert": 40, "clap": 15, "clip": 24}.get(name, 64)
+    )
 
     encoder = load(f"hf:{folder}{query}", "text")
 
@@ -82,6 +94,88 @@ def test_long_texts_are_cut_at_what_the_model_takes(name, limit, tiny, load, enc
     prepared = encoder.preprocess("red shoes " * 500)
     assert encoder.length(prepared) == limit
     assert torch.isfinite(encode(encoder, ["red shoes " * 500, "cat"])).all()
+
+
+def test_a_decoder_that_appends_its_end_reads_it_last(tiny, load):
+    folder = tiny("qwen3")
+    [piece] = load(f"hf:{folder}", "text").preprocess("red shoes")
+    assert AutoTokenizer.from_pretrained(folder).decode(piece["input_ids"]) == "red shoes </s>"
+
+
+@pytest.mark.parametrize(
+    ("query", "prefix"),
+    [("", "passage: "), ("?prefix=query: ", "query: "), ("?prefix=none", "")],
+)
+def test_e5_gets_its_prefix(query, prefix, tiny, load, encode, raws):
+    folder = tiny("e5")
+    texts = [prefix + text for text in raws["text"]]
+    expected = direct(folder, texts, lambda m, x: m(**x).last_hidden_state.mean(1), 64)
+    encoder = load(f"hf:{folder}{query}", "text")
+    torch.testing.assert_close(encode(encoder, raws["text"]), expected, rtol=0, atol=1e-5)
+    assert encoder.fingerprint()["preprocessing"].get("prefix", "") == prefix
+    # Queries and passages are there to be compared.
+    assert encoder.space == load(f"hf:{folder}", "text").space
+
+
+def test_a_prefix_makes_no_text_of_nothing(tiny, load):
+    with pytest.raises(ValueError, match="no token in the text"):
+        load(f"hf:{tiny('e5')}", "text").preprocess("  ")
+    with pytest.raises(ValueError, match="no token in the text"):
+        load(f"hf:{tiny('e5')}?chunk=9", "text").preprocess("  ")
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("bert", lambda m, x: m(**x).last_hidden_state.mean(1)),
+        ("gpt2", lambda m, x: m(**x).last_hidden_state[:, -1]),
+        ("clap", lambda m, x: m.get_text_features(**x).pooler_output),
+        ("clip", lambda m, x: m.get_text_features(**x).pooler_output),
+    ],
+)
+def test_long_texts_are_read_to_their_end_in_chunks(name, read, tiny, load, encode):
+    folder = tiny(name)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    words = ("red shoes two cats the train crosses a bridge . picture of blue cat " * 3).split()
+    size = 8 + tokenizer.num_special_tokens_to_add()
+    # Eight words a chunk, six of them new: the text's words are tokens one to one.
+    starts = range(0, len(words) - 2, 6)
+    pieces = [words[start : start + 8] for start in starts]
+    expected = direct(folder, [" ".join(piece) for piece in pieces], read)
+    weights = torch.tensor([[float(len(piece))] for piece in pieces])
+
+    encoder = load(f"hf:{folder}?chunk={size}&overlap=2", "text")
+
+    vectors = encode(encoder, ["blue", " ".join(words), "red shoes"])
+    torch.testing.assert_close(
+        vectors[1], (expected * weights).sum(0) / weights.sum(), rtol=0, atol=1e-5
+    )
+    whole = load(f"hf:{folder}", "text")
+    assert torch.equal(encode(encoder, ["blue"]), encode(whole, ["blue"]))
+    lengths = [encoder.length(encoder.preprocess(t)) for t in ("blue", " ".join(words))]
+    frame = tokenizer.num_special_tokens_to_add()
+    assert lengths == [1 + frame, sum(len(piece) + frame for piece in pieces)]
+    settings = encoder.fingerprint()["preprocessing"]
+    assert (settings["chunk"], settings["overlap"]) == (size, 2)
+    assert "max_length" not in settings
+
+
+def test_a_text_of_a_megabyte_is_run_in_pieces_of_the_batch(tiny, load, monkeypatch):
+    encoder = load(f"hf:{tiny('bert')}?chunk=40", "text")
+    prepared = [encoder.preprocess(text) for text in ("red shoes " * 100_000, "cat", "two cats")]
+    assert len(prepared[0]) == -(-200_000 // 38)
+    rows = []
+    forward = encoder.model.forward
+    monkeypatch.setattr(
+        encoder.model,
+        "forward",
+        lambda **inputs: rows.append(len(inputs["input_ids"])) or forward(**inputs),
+    )
+    prepared[0] = prepared[0][:50]
+    with torch.inference_mode():
+        assert encoder.encode(prepared).shape == (3, 32)
+    assert max(rows) == 3
+    assert sum(rows) == 52
 
 
 def test_max_length_cuts_earlier(tiny, load, encode, raws):

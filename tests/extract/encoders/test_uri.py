@@ -25,6 +25,9 @@ from extract.errors import InputError
         ),
         ("my_pkg.mod:Class?k=v=w", EncoderURI("my_pkg.mod", "Class", None, {"k": "v=w"})),
         (" st:x ", EncoderURI("st", "x")),
+        # A space behind a prefix belongs to it; a line's end does not.
+        (" hf:a?prefix=query: \n", EncoderURI("hf", "a", None, {"prefix": "query: "})),
+        ("hf:a?prefix=query:%20", EncoderURI("hf", "a", None, {"prefix": "query: "})),
     ],
 )
 def test_parses(text, parsed):
@@ -89,6 +92,10 @@ def test_options_as_values():
     assert uri.integer("layer") == -2
     assert uri.seconds("window") == 1.5
     assert uri.choice("pooling", ("mean", "max")) == "mean"
+    assert parse_uri("hf:a?layer=2 ").integer("layer") == 2
+    assert parse_uri("hf:a?pooling=max ").choice("pooling", ("mean", "max")) == "max"
+    assert parse_uri("hf:a?layer=4, b.c,-1").names("layer") == ("4", "b.c", "-1")
+    assert uri.names("x") == ()
     assert uri.integer("x") is uri.seconds("x") is uri.choice("x", ("y",)) is None
 
 
@@ -102,6 +109,15 @@ def test_what_is_not_a_whole_number(value):
 def test_what_is_not_a_duration(value):
     with pytest.raises(InputError, match="not a duration in seconds"):
         parse_uri(f"hf:a?window={value}").seconds("window")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [("1,", "nothing before or behind a comma"), ("a,b,a", "'a' stands there twice")],
+)
+def test_what_are_not_names(value, words):
+    with pytest.raises(InputError, match=words):
+        parse_uri(f"hf:a?layer={value}").names("layer")
 
 
 def test_what_is_not_a_choice():
