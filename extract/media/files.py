@@ -1,11 +1,16 @@
 """Opening what a table points at: only regular files, only inside the folders the user named."""
 
+import errno
+import io
 import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
+from typing import BinaryIO
+
+from extract.media.names import canonical_forms, why_absent
 
 
 class MediaError(Exception):
@@ -46,8 +51,10 @@ def open_inside(path: str, base: Path, roots: Sequence[Path]) -> Iterator[Buffer
         roots: real paths of the folders that may be read.
 
     Raises:
-        MediaError: as ``resolve_inside`` and ``open_regular``, or the path led elsewhere meanwhile.
+        MediaError: as ``resolve_inside`` and ``open_regular``; the path led elsewhere meanwhile;
+            on leaving, the file's size or time of change is not what it was.
     """
+    path = _existing(path, base, roots)
     with open_regular(resolve_inside(path, base, roots)) as handle:
         # A folder on the way may have become a symlink between the check and the opening: what was
         # opened has to be what a path inside the roots leads to still.
@@ -58,7 +65,47 @@ def open_inside(path: str, base: Path, roots: Sequence[Path]) -> Iterator[Buffer
         opened = os.fstat(handle.fileno())
         if (there.st_dev, there.st_ino) != (opened.st_dev, opened.st_ino):
             raise MediaError("moved while it was opened")
-        yield handle
+        try:
+            yield handle
+        finally:
+            # Also where decoding failed: half an upload looks like damage.
+            now = os.fstat(handle.fileno())
+            if (now.st_size, now.st_mtime_ns) != (opened.st_size, opened.st_mtime_ns):
+                raise MediaError("changed while it was read")
+
+
+def _existing(path: str, base: Path, roots: Sequence[Path]) -> str:
+    """The path, or its other Unicode spelling where only that exists.
+
+    Raises:
+        MediaError: there is no such file; as ``resolve_inside``.
+    """
+    for form in (path, *canonical_forms(path)):
+        if not _is_absent(resolve_inside(form, base, roots)):
+            return form
+    raise MediaError(why_absent(path))
+
+
+def _is_absent(path: Path) -> bool:
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError as error:
+        return error.errno == errno.ENAMETOOLONG
+    return False
+
+
+def refuse_larger(handle: BinaryIO, most: int) -> None:
+    """Refuse a file of more than ``most`` bytes before any is read; goes back to the beginning.
+
+    Raises:
+        MediaError: it is larger.
+    """
+    size = handle.seek(0, io.SEEK_END)
+    handle.seek(0)
+    if size > most:
+        raise MediaError(f"file too large (more than {most} bytes)")
 
 
 @contextmanager

@@ -7,10 +7,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 from extract.encoders.base import Modality, Raw
-from extract.media.audio import decode_audio
-from extract.media.files import MediaError, open_inside
-from extract.media.image import decode_image
-from extract.media.text import clean_text, decode_text
+from extract.media.audio import MAX_AUDIO_BYTES, decode_audio
+from extract.media.files import MediaError, open_inside, refuse_larger
+from extract.media.image import MAX_IMAGE_BYTES, decode_image
+from extract.media.text import MAX_TEXT_BYTES, clean_text, decode_text
+
+# Before the digest: of a sparse file of terabytes that would take hours.
+_MAX_BYTES: dict[Modality, int] = {
+    "image": MAX_IMAGE_BYTES,
+    "audio": MAX_AUDIO_BYTES,
+    "text": MAX_TEXT_BYTES,
+}
 
 
 @dataclass(frozen=True)
@@ -27,17 +34,19 @@ class Reader:
 
     def read_text(self, text: str) -> tuple[str, Raw | MediaError]:
         """SHA-256 of a table's text and the text itself, or why it cannot be used."""
-        digest = hashlib.sha256(text.encode("utf-8")).hexdigest()
+        # Half a character cannot be encoded, but is digested as it stands.
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         try:
             return digest, clean_text(text)
         except MediaError as error:
             return digest, error
 
     def read_file(self, path: str) -> tuple[str | None, Raw | MediaError]:
-        """SHA-256 of a file's bytes (None if it was not opened) and what it holds, or why not."""
+        """SHA-256 of a file's bytes (None if they were not read) and what it holds, or why not."""
         digest = None
         try:
             with open_inside(path, self.base, self.roots) as handle:
+                refuse_larger(handle, _MAX_BYTES[self.modality])
                 digest = hashlib.file_digest(handle, "sha256").hexdigest()
                 handle.seek(0)
                 return digest, self._decode(handle)
