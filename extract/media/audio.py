@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from extract.encoders.base import Waveform
 from extract.media.files import MediaError
-from extract.media.headers import Stretched, missing_bytes, mp3_length_is_known
+from extract.media.headers import missing_bytes, mp3_length_is_known
 from extract.media.kinds import found_instead
-from extract.media.ogg import Section, ogg_links
+from extract.media.ogg import ogg_links
+from extract.media.views import Section, Stretched
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3")
 
@@ -53,23 +54,24 @@ def decode_audio(handle: BinaryIO, max_seconds: float) -> Waveform:
         MediaError: not a sound (what it is instead is named where that can be told), damaged,
             empty, too long, silent, with NaN samples or some beyond ``MAX_PEAK``, or shorter than
             its header says. An MP3 whose header does not say is taken as long as it is.
+        OSError: the device fails.
     """
     # One buffer that grows: blocks joined at the end would take twice the memory.
     samples = bytearray()
     total = 0
+    sources: list[Section | Stretched] = [Section(handle)]
     try:
         # Before it is opened: of a cut MP3 the decoder complains on standard error.
         if missing := missing_bytes(handle):
             raise MediaError(f"sound cut short ({missing} bytes are missing)")
-        handle.seek(0)
-        with soundfile.SoundFile(handle) as sound:
+        with soundfile.SoundFile(sources[0]) as sound:
             rate, expected, kind = sound.samplerate, sound.frames, sound.format
-        sources: list[BinaryIO | Stretched | Section] = [handle]
+        sources[0].check()
         if kind == "MP3" and not mp3_length_is_known(handle):
             sources, expected = [Stretched(handle)], 0
         elif kind == "OGG":
-            links, whole = ogg_links(handle)
-            if not whole:
+            links, is_whole = ogg_links(handle)
+            if not is_whole:
                 raise MediaError("sound cut short (its last Ogg page is not whole)")
             if len(links) > 1:
                 sources = [Section(handle, start, end) for start, end in links]
@@ -88,7 +90,10 @@ def decode_audio(handle: BinaryIO, max_seconds: float) -> Waveform:
                     if total > MAX_SAMPLES:
                         raise MediaError(f"sound too long (more than {MAX_SAMPLES} samples)")
                     samples += block.mean(axis=1, dtype=np.float32).data
-    except (soundfile.SoundFileError, RuntimeError, OSError) as error:
+            source.check()
+    except (soundfile.SoundFileError, RuntimeError) as error:
+        for source in sources:
+            source.check()
         raise MediaError(found_instead(handle, "sound") or _reason(error)) from None
     except MemoryError:
         raise MediaError("out of memory while decoding the sound") from None

@@ -2,15 +2,10 @@
 
 import io
 import struct
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 # Programs that write to a pipe cannot go back to fill in a size: they leave 2**31 or 2**32, about.
 _PLACEHOLDER = 0x7FFF_0000
-
-# The lowest bit rate of an MP3 is a fortieth of the highest.
-_STRETCH = 64
-
-_ID3_TRAILER = 128
 
 _XING = (b"Xing", b"Info")
 
@@ -98,49 +93,3 @@ def _first_mp3_frame(handle: BinaryIO) -> tuple[int, bytes]:
         start += len(head)
     handle.seek(start)
     return start, handle.read(2048)
-
-
-class Stretched(io.RawIOBase):
-    """A file that claims to be many times as long as it is.
-
-    Without a header libsndfile takes an MP3's first bit rate for all of it and the file's length
-    for the rest, and stops reading there: of a sound of variable bit rate it would give a quarter
-    without a word. With a length that is certainly too great it reads to the real end.
-    """
-
-    def __init__(self, handle: BinaryIO) -> None:
-        """``handle`` is read from its beginning and stays open."""
-        self._handle = handle
-        self._size = handle.seek(0, io.SEEK_END)
-        self._claimed = self._size * _STRETCH + _ID3_TRAILER
-        self._at = 0
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-    def tell(self) -> int:
-        """The position."""
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a position of the claimed length."""
-        self._at = offset + (0, self._at, self._claimed)[whence]
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        """Read the file's bytes; where an ID3 tag would stand at the claimed end, zeros."""
-        if self._at >= self._claimed - _ID3_TRAILER:
-            count = min(len(buffer), self._claimed - self._at)
-            buffer[:count] = bytes(count)
-        else:
-            self._handle.seek(min(self._at, self._size))
-            data = self._handle.read(len(buffer))
-            count = len(data)
-            buffer[:count] = data
-        self._at += count
-        return count

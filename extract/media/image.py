@@ -166,8 +166,8 @@ def _size_in(error: Exception) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    # Without numbers of this very file, so that like failures are counted as one reason.
-    words = re.sub(r" \(\d+ bytes not processed\)", "", str(error))
+    # Without figures and names of this very file, so that like failures are counted as one reason.
+    words = re.sub(r" \((\d+ bytes not processed|chunk b.*)\)", "", str(error))
     return " ".join(words.split()) or type(error).__name__
 
 

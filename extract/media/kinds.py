@@ -175,4 +175,3 @@ def _sound(kind: str, wanted: Wanted) -> str | None:
     if kind.startswith("AAC") or any(kind == other for _, other in _OTHER_SOUNDS):
         return f"{kind} sounds are not read; convert them to WAV, FLAC, Ogg or MP3"
     return None
-

@@ -5,7 +5,7 @@ cut short what is left of it; neither with a word.
 """
 
 import io
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 _HEADER = 27
 _BEGINS = 2
@@ -45,37 +45,3 @@ def ogg_links(handle: BinaryIO) -> tuple[list[tuple[int, int]], bool]:
         at = end
     ends = [*starts[1:], size]
     return list(zip(starts, ends, strict=False)), whole
-
-
-class Section(io.RawIOBase):
-    """Some bytes of a file as a file of their own."""
-
-    def __init__(self, handle: BinaryIO, start: int, end: int) -> None:
-        """Bytes ``start`` to ``end`` (excluded) of ``handle``, which stays open."""
-        self._handle, self._start, self._size = handle, start, end - start
-        self._at = 0
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-    def tell(self) -> int:
-        """The position within the section."""
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a position of the section."""
-        self._at = offset + (0, self._at, self._size)[whence]
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        """Read no further than the section's end."""
-        self._handle.seek(self._start + self._at)
-        data = self._handle.read(max(0, min(len(buffer), self._size - self._at)))
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)

@@ -267,9 +267,7 @@ def lying_jpeg2000(side: int) -> bytes:
     ids=["GIF canvas", "GIF frame", "WebP", "TIFF tile", "larger tile", "TIFF", "JPEG 2000"],
 )
 def test_headers_that_promise_too_many_pixels_are_refused(make, side):
-    assert reason_for(make(side)) == (
-        f"picture too large ({side**2} pixels, at most {MAX_PIXELS})"
-    )
+    assert reason_for(make(side)) == (f"picture too large ({side**2} pixels, at most {MAX_PIXELS})")
 
 
 def test_a_tile_of_usual_size_is_taken():
