@@ -1,5 +1,6 @@
 """What a run left behind, in numbers and in words."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,6 +13,8 @@ from extract.store import FeatureStore
 
 _EXAMPLES = 3
 _REASONS = 10
+
+_FIGURE = re.compile(r"\d+")
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class ExtractionSummary:
     failed: int
     missing: int
     reasons: dict[str, int]
-    """Failed items by reason, the most frequent first."""
+    """Failed items by reason, the most frequent first; reasons that differ in a figure only, as in
+    how many bytes are missing, are one, with N for the figures."""
     examples: dict[str, list[str]]
     """For each reason, the first few item ids."""
     processed: int
@@ -109,6 +113,7 @@ def summarise(store: FeatureStore, **of_this_run: Any) -> ExtractionSummary:
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     examples: dict[str, list[str]] = {}
+    exact: dict[str, str | None] = {}
     # Part by part, so that the summary of millions of items needs no table of them.
     for part in range(store.part_count):
         record = store.part_record(part) or {}
@@ -117,9 +122,13 @@ def summarise(store: FeatureStore, **of_this_run: Any) -> ExtractionSummary:
             continue
         statuses = store.part_statuses(part)
         for name, _, reason, _ in statuses.filter(pl.col("status") == "failed").iter_rows():
-            reasons[reason] += 1
-            if reasons[reason] <= _EXAMPLES:
-                examples.setdefault(reason, []).append(name)
+            alike = _FIGURE.sub("N", reason)
+            reasons[alike] += 1
+            if reasons[alike] <= _EXAMPLES:
+                examples.setdefault(alike, []).append(name)
+            if exact.setdefault(alike, reason) != reason:
+                exact[alike] = None
+    words = {alike: reason or alike for alike, reason in exact.items()}
     return ExtractionSummary(
         path=store.path,
         modality=store.manifest.modality,
@@ -129,7 +138,7 @@ def summarise(store: FeatureStore, **of_this_run: Any) -> ExtractionSummary:
         ok=counts["ok"],
         failed=counts["failed"],
         missing=counts["missing"],
-        reasons=dict(reasons.most_common()),
-        examples=examples,
+        reasons={words[alike]: count for alike, count in reasons.most_common()},
+        examples={words[alike]: names for alike, names in examples.items()},
         **of_this_run,
     )

@@ -152,6 +152,9 @@ def _not_an_object(line: bytes) -> str | None:
         return "not UTF-8"
     except (ValueError, RecursionError) as error:
         return f"not JSON ({_first_line(error)})"
+    if half := re.search("[\ud800-\udfff]", json.dumps(value, ensure_ascii=False)):
+        # Python's parser lets it pass; it is no character and no UTF-8.
+        return f"half of a character (\\u{ord(half[0]):04x}), which a text cut in two leaves behind"
     return None if isinstance(value, dict) else f"holds a {type(value).__name__}, not an object"
 
 

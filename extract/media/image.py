@@ -1,22 +1,57 @@
 """Pictures: one file to one RGB picture as a person would see it on a white page."""
 
 import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import cache
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+from PIL.Image import Transpose
 
 from extract.media.files import MediaError
+from extract.media.jpeg import count_scans
+from extract.media.kinds import found_instead
+from extract.media.pixels import as_rgb, range_problem
+from extract.media.png import without_texts
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 
 MAX_PIXELS = 89_478_485
-"""Width x height above which a picture is refused before decoding: 256 MiB as RGB."""
+"""Width x height above which a picture is refused before decoding: 256 MiB as RGB bytes."""
+
+MAX_IMAGE_BYTES = 512 * 2**20
+"""A larger file is refused unread; some decoders hold all of it in memory."""
 
 MAX_ASPECT = 100
 """Longer side over shorter side above which a picture is refused: encoders scale the shorter side
 up to their own, and a line of 20000 x 1 pixels would become one of 4480000 x 224."""
+
+MAX_SCANS = 100
+"""Scans above which a JPEG is refused; a usual progressive one has ten, and each costs time."""
+
+DECODING_BYTES = 20 * MAX_PIXELS
+"""Memory that decoding one picture takes at most, with what its decoder holds: 1.7 GiB (WebP; the
+others take less)."""
+
+_LARGE_PIXELS = 2**25
+
+# Many threads decode, and memory must not depend on how many: of the pictures that need much, one
+# at a time.
+_one_large = threading.Lock()
+
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
 
 
 @cache
@@ -28,24 +63,64 @@ def _formats() -> list[str]:
     return [name for name in wanted if name in Image.OPEN]
 
 
+class _NoDescriptor:
+    """A file without its descriptor.
+
+    Given one, libtiff maps the file into memory, and the system kills a process that reads where
+    somebody has meanwhile cut a mapped file short.
+    """
+
+    def __init__(self, handle: BinaryIO) -> None:
+        self.read: Callable[..., bytes] = handle.read
+        self.seek: Callable[..., int] = handle.seek
+        self.tell: Callable[[], int] = handle.tell
+
+
 def decode_image(handle: BinaryIO) -> Image.Image:
     """Decode the first frame of a picture, turned upright by its EXIF, as RGB.
 
-    Transparency is laid on white; CMYK, palette, grey and 16-bit pictures become 8-bit RGB.
+    Transparency is laid on white; CMYK, Lab, palette, grey and 12- or 16-bit pictures become 8-bit
+    RGB. Colour profiles are not applied, as torchvision, timm and CLIP apply none: the encoders saw
+    such pictures in training. Of a picture of more than 32 million pixels one is decoded at a time.
 
     Raises:
-        MediaError: not a picture, truncated, damaged, larger than ``MAX_PIXELS``, or narrower than
-            ``MAX_ASPECT`` allows.
+        MediaError: not a picture (what it is instead is named where that can be told), truncated,
+            damaged, larger than ``MAX_PIXELS``, of more than ``MAX_SCANS`` scans, narrower than
+            ``MAX_ASPECT`` allows, or with pixels whose range is unknown (32 bits, signed, floating
+            point).
     """
-    try:
-        with Image.open(handle, formats=_formats()) as picture:
-            _check_size(picture.width, picture.height)
+    with _as_media_errors(handle):
+        try:
+            return _decode(handle)
+        except ValueError as error:
+            # "Decompressed data too large for PngImagePlugin.MAX_TEXT_CHUNK" and the like.
+            if "MAX_TEXT" not in str(error):
+                raise
+        return _decode(without_texts(handle))
+
+
+def _decode(handle: BinaryIO) -> Image.Image:
+    handle.seek(0)
+    tiff = handle.read(2) in (b"II", b"MM")
+    handle.seek(0)
+    source: Any = _NoDescriptor(handle) if tiff else handle
+    with Image.open(source, formats=_formats()) as picture:
+        _check(picture, handle)
+        large = picture.width * picture.height > _LARGE_PIXELS
+        with _one_large if large else nullcontext():
             picture.load()
-            return _as_rgb(_upright(picture))
+            return as_rgb(_upright(picture))
+
+
+@contextmanager
+def _as_media_errors(handle: BinaryIO) -> Iterator[None]:
+    try:
+        yield
     except MediaError:
         raise
     except UnidentifiedImageError:
-        raise MediaError("not a picture of a known format") from None
+        reason = found_instead(handle, "picture") or "not a picture of a known format"
+        raise MediaError(reason) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise MediaError(_too_large(_size_in(error))) from None
     except MemoryError:
@@ -56,11 +131,27 @@ def decode_image(handle: BinaryIO) -> Image.Image:
         raise MediaError(f"damaged picture ({_one_line(error)})") from None
 
 
-def _check_size(width: int, height: int) -> None:
+def _check(picture: Image.Image, handle: BinaryIO) -> None:
+    """Refuse, by the header alone, what would cost too much or has no known meaning."""
+    width, height = picture.size
     if width * height > MAX_PIXELS:
         raise MediaError(_too_large(width * height))
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise MediaError(f"picture too narrow (longer side over {MAX_ASPECT} times the shorter)")
+    if problem := range_problem(picture):
+        raise MediaError(problem)
+    if picture.format in ("JPEG", "MPO"):
+        at = handle.tell()
+        if count_scans(handle, MAX_SCANS) > MAX_SCANS:
+            raise MediaError(f"picture of too many scans (more than {MAX_SCANS})")
+        handle.seek(at)
+    if picture.format == "PNG" and picture.mode == "P" and picture.palette is None:
+        raise MediaError("damaged picture (no palette)")
+    # libtiff unpacks a whole tile, of which the picture may be a corner.
+    tags = getattr(picture, "tag_v2", {})
+    tile = tags.get(_TILE_WIDTH, 0) * tags.get(_TILE_LENGTH, 0)
+    if tile > MAX_PIXELS:
+        raise MediaError(_too_large(tile))
 
 
 def _too_large(pixels: int | str) -> str:
@@ -74,28 +165,18 @@ def _size_in(error: Exception) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    # Without numbers of this very file, so that like failures are counted as one reason.
-    words = re.sub(r" \(\d+ bytes not processed\)", "", str(error))
+    # Without figures and names of this very file, so that like failures are counted as one reason.
+    words = re.sub(r" \((\d+ bytes not processed|chunk b.*)\)", "", str(error))
     return " ".join(words.split()) or type(error).__name__
 
 
 def _upright(picture: Image.Image) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(picture)
+        turn = _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
+    except MemoryError:
+        raise
     except Exception:
         # The pixels decoded; an EXIF block that does not parse says nothing about orientation.
         return picture
-
-
-def _as_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode == "F":
-        raise MediaError("floating-point pixels have no known range")
-    if picture.mode == "I" or picture.mode.startswith("I;16"):
-        # convert("RGB") would clip at 255 and make nearly every pixel white.
-        grey = np.asarray(picture).astype(np.float64) / 257
-        return Image.fromarray(np.clip(np.rint(grey), 0, 255).astype(np.uint8)).convert("RGB")
-    if picture.has_transparency_data:
-        rgba = picture.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return picture.convert("RGB")
+    # Not ImageOps.exif_transpose: it writes the EXIF anew, and where that fails nothing is turned.
+    return picture if turn is None else picture.transpose(turn)

@@ -1,18 +1,27 @@
 """From a row of the item table to a decoded medium, or the reason why not."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from extract.config import ExtractionConfig
 from extract.encoders.base import Modality, Raw
-from extract.locations import Location
-from extract.media.audio import decode_audio
-from extract.media.files import MediaError, open_inside
-from extract.media.image import decode_image
-from extract.media.text import clean_text, decode_text
+from extract.locations import Location, is_url
+from extract.media.audio import MAX_AUDIO_BYTES, decode_audio
+from extract.media.files import MediaError, open_inside, refuse_larger
+from extract.media.image import MAX_IMAGE_BYTES, decode_image
+from extract.media.remote import open_remote, resolve_remote
+from extract.media.text import MAX_TEXT_BYTES, clean_text, decode_text
+
+# Before the digest: of a sparse file of terabytes that would take hours.
+_MAX_BYTES: dict[Modality, int] = {
+    "image": MAX_IMAGE_BYTES,
+    "audio": MAX_AUDIO_BYTES,
+    "text": MAX_TEXT_BYTES,
+}
 
 
 @dataclass(frozen=True)
@@ -40,12 +49,13 @@ class Reader:
 
     def text_digest(self, text: str) -> str:
         """SHA-256 of a table's text."""
-        return hashlib.sha256(text.encode("utf-8")).hexdigest()
+        # Half a character cannot be encoded, but is digested as it stands.
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     def file_digest(self, path: str) -> str | None:
-        """SHA-256 of a file's bytes; None if it cannot be read."""
+        """SHA-256 of a file's bytes; None if it cannot be read, as in ``read_file``."""
         try:
-            with open_inside(path, self.base, self.roots) as handle:
+            with self._open(path) as handle:
                 return _sha256(handle)
         except (MediaError, OSError):
             return None
@@ -59,10 +69,10 @@ class Reader:
             return digest, error
 
     def read_file(self, path: str) -> tuple[str | None, Raw | MediaError]:
-        """SHA-256 of a file's bytes (None if it was not opened) and what it holds, or why not."""
+        """SHA-256 of a file's bytes (None if they were not read) and what it holds, or why not."""
         digest = None
         try:
-            with open_inside(path, self.base, self.roots) as handle:
+            with self._open(path) as handle:
                 digest = _sha256(handle)
                 handle.seek(0)
                 return digest, self._decode(handle)
@@ -70,6 +80,18 @@ class Reader:
             return digest, error
         except OSError as error:
             return digest, MediaError(f"unreadable file ({error.strerror})")
+
+    @contextmanager
+    def _open(self, path: str) -> Iterator[BinaryIO]:
+        most = _MAX_BYTES[self.modality]
+        if is_url(path) or not isinstance(self.base, Path):
+            with open_remote(resolve_remote(path, self.base, self.roots), most) as handle:
+                yield handle
+            return
+        local = [root for root in self.roots if isinstance(root, Path)]
+        with open_inside(path, self.base, local) as handle:
+            refuse_larger(handle, most)
+            yield handle
 
     def _decode(self, handle: BinaryIO) -> Raw:
         if self.modality == "image":

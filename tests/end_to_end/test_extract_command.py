@@ -112,7 +112,7 @@ def test_bad_pictures_are_recorded_and_nothing_else_is_lost(folder, extracting):
     )
     assert (code, err) == (0, "")
     assert "ok 3, failed 4, missing 1" in out
-    assert "failed 1: not a picture of a known format (i1)" in out
+    assert "failed 1: an HTML page, not a picture (i1)" in out
     store = extract.FeatureStore.open("f")
     statuses = store.statuses()
     expected = ["ok", "failed", "ok", "failed", "failed", "failed", "missing", "ok"]

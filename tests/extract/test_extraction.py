@@ -317,12 +317,12 @@ def test_reasons_that_grow_with_the_items_are_cut_and_control_characters_escaped
         def preprocess(self, raw):
             raise ValueError(f"refused {raw}")
 
-    rows = [[f"i\x1b[2J{n}", f"{n}\x07"] for n in range(13)]
+    rows = [[f"i\x1b[2J{n}", f"{'abcdefghijklm'[n]}\x07"] for n in range(13)]
     summary = run(Picky(), items=write_items(["id", "text"], rows, "more.csv"))
     lines = str(summary).splitlines()
     assert len([line for line in lines if line.startswith("  failed")]) == 11
     assert "  failed 3: 3 more reasons" in lines
-    assert "  failed 1: refused 0\\x07 (i\\x1b[2J0)" in lines
+    assert "  failed 1: refused a\\x07 (i\\x1b[2J0)" in lines
     assert "NOT ONE ITEM WAS ENCODED" in str(summary)
     assert "NOT ONE" not in str(run(overwrite=True))
 

@@ -1,4 +1,5 @@
 import io
+import re
 import struct
 
 import numpy as np
@@ -109,7 +110,7 @@ def test_a_truncated_flac_is_refused():
     assert "\n" not in reason
 
 
-@pytest.mark.parametrize("data", [b"<html></html>", b"\0" * 100, bytes(range(256)) * 40])
+@pytest.mark.parametrize("data", [b"<b>bold</b>", b"\0" * 100, bytes(range(256)) * 40])
 def test_what_is_no_sound_is_refused(data):
     assert reason_for(io.BytesIO(data)) == "not a readable sound"
 
@@ -162,6 +163,111 @@ def test_a_wave_file_cut_in_half_is_refused_and_one_of_open_length_is_not():
     at = data.index(b"data") + 4
     streamed = data[:at] + b"\xff\xff\xff\xff" + data[at + 4 :]
     assert len(decode_audio(io.BytesIO(streamed), 600).samples) == 8000
+
+
+@pytest.mark.parametrize("kind", ["RF64", "AIFF", "AU", "W64"])
+def test_other_kinds_with_a_length_in_their_header_are_refused_when_cut(kind):
+    # libsndfile reads the half that is there and says nothing.
+    data = encoded(tone(), kind=kind, subtype="PCM_16").getvalue()
+    assert len(decode_audio(io.BytesIO(data), 600).samples) == 8000
+    half = data[: len(data) // 2]
+    assert reason_for(io.BytesIO(half)) == (
+        f"sound cut short ({len(data) - len(half)} bytes are missing)"
+    )
+
+
+def test_an_mp3_cut_short_is_refused_by_its_header_and_nothing_is_printed(capfd):
+    data = encoded(tone(seconds=4, rate=44100), 44100, "MP3").getvalue()
+    cover = b"ID3\3\0\0\0\x3d\x09\0" + np.random.default_rng(0).bytes(0x3D << 14 | 9 << 7)
+    for whole in (data, cover + data):
+        assert len(decode_audio(io.BytesIO(whole), 600).samples) == 4 * 44100
+        half = whole[: len(whole) - len(data) // 2]
+        reason = reason_for(io.BytesIO(half))
+        missing = int(re.fullmatch(r"sound cut short \((\d+) bytes are missing\)", reason)[1])
+        assert abs(missing - len(data) // 2) <= 2
+    assert capfd.readouterr() == ("", "")
+
+
+def noise(seconds, rate) -> np.ndarray:
+    draw = np.random.default_rng(0)
+    return draw.uniform(-0.5, 0.5, int(seconds * rate)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("subtype", "rate"), [("VORBIS", 16000), ("OPUS", 48000)])
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
+def test_an_ogg_cut_within_a_page_is_refused(subtype, rate, share):
+    # Pages of several kilobytes: libsndfile gives the whole ones, as if that were all.
+    data = encoded(noise(10, rate), rate, "OGG", subtype).getvalue()
+    cut = io.BytesIO(data[: int(len(data) * share)])
+    assert reason_for(cut) == "sound cut short (its last Ogg page is not whole)"
+    assert len(decode_audio(io.BytesIO(data + b"junk behind"), 600).samples) == 10 * rate
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_sounds_joined_to_one_ogg_are_read_one_after_another(subtype):
+    soft, loud = 0.1 * noise(1, 16000), noise(2, 16000)
+    parts = [encoded(part, 16000, "OGG", subtype).getvalue() for part in (soft, loud, soft)]
+    joined = decode_audio(io.BytesIO(b"".join(parts)), 600).samples
+    alone = [decode_audio(io.BytesIO(part), 600).samples for part in parts]
+    np.testing.assert_array_equal(joined, np.concatenate(alone))
+    assert len(joined) == 4 * 16000
+    assert reason_for(io.BytesIO(b"".join(parts)), 3.9).startswith("sound too long")
+
+
+def test_an_ogg_whose_rate_changes_on_the_way_is_refused():
+    parts = [encoded(tone(rate=rate), rate, "OGG", "VORBIS").getvalue() for rate in (16000, 22050)]
+    reason = reason_for(io.BytesIO(b"".join(parts)))
+    assert reason == "sound whose sampling rate changes on the way"
+
+
+@pytest.mark.parametrize("subtype", ["PCM_32", "DOUBLE", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM"])
+def test_wave_files_of_other_codings_hold_the_tone(subtype):
+    samples = tone()
+    decoded = decode_audio(encoded(samples, subtype=subtype), 600).samples
+    assert 0 <= len(decoded) - len(samples) < 1024  # codings in blocks fill up the last one
+    np.testing.assert_allclose(decoded[500:8000], samples[500:], atol=0.03)
+
+
+@pytest.mark.parametrize("rate", [8000, 12000, 24000])
+def test_opus_of_any_rate_keeps_its_rate_and_length(rate):
+    sound = decode_audio(encoded(tone(rate=rate), rate, "OGG", "OPUS"), 600)
+    assert (sound.sample_rate, len(sound.samples)) == (rate, rate // 2)
+
+
+def test_a_flac_with_a_wrong_checksum_is_read_and_one_with_a_wrong_frame_is_not():
+    data = bytearray(encoded(noise(4, 16000), kind="FLAC").getvalue())
+    assert data[4] & 0x7F == 0  # STREAMINFO: its last 16 bytes are an MD5 of all samples
+    data[26:42] = bytes(16)
+    data[27] = 1
+    assert len(decode_audio(io.BytesIO(bytes(data)), 600).samples) == 4 * 16000
+    data[len(data) // 2] ^= 0xFF
+    assert reason_for(io.BytesIO(bytes(data))).startswith("sound cannot be decoded (")
+
+
+def test_an_offset_and_clipping_stay_as_they_are():
+    samples = np.clip(tone(amplitude=2) + 0.25, -1, 1).astype(np.float32)
+    np.testing.assert_array_equal(
+        decode_audio(encoded(samples, subtype="FLOAT"), 600).samples, samples
+    )
+    loud = 4 * samples  # floating point may exceed full scale
+    np.testing.assert_array_equal(decode_audio(encoded(loud, subtype="FLOAT"), 600).samples, loud)
+
+
+@pytest.mark.parametrize("scale", [2**15, 1e30])
+def test_numbers_that_are_no_amplitudes_are_refused(scale):
+    data = encoded((tone() * scale).astype(np.float32), subtype="FLOAT")
+    assert reason_for(data) == "samples far beyond full scale (over 100; full scale is 1)"
+
+
+def test_nothing_but_nan_is_named_and_not_called_silent():
+    reason = reason_for(encoded(np.full(100, np.nan, np.float32), subtype="FLOAT"))
+    assert reason == "sound with NaN or infinite samples"
+
+
+def test_samples_are_bounded_however_high_the_rate(monkeypatch):
+    monkeypatch.setattr("extract.media.audio.MAX_SAMPLES", 10_000)
+    data = encoded(tone(seconds=0.1, rate=192_000), 192_000)
+    assert reason_for(data) == "sound too long (more than 10000 samples)"
 
 
 def test_an_impossible_sampling_rate_is_refused():
