@@ -32,7 +32,10 @@ def write_page(path: Path, sheet: Sheet, report: list[str]) -> None:
         _row(row, number, pictures=pictures) for number, row in enumerate(sheet.rows, start=1)
     )
     facts = "\n".join(
-        f'<li class="{"example" if line.startswith(" ") else "fact"}">{_words(line.strip())}</li>'
+        # Indented lines are examples: ids, which may be long.
+        f'<li class="example">{_breakable(line.strip())}</li>'
+        if line.startswith(" ")
+        else f"<li>{_words(line)}</li>"
         for line in report
     )
     write_text(
