@@ -60,7 +60,7 @@ def test_show_with_a_sheet(features, catalogue):
     )
     assert (code, err) == (0, "")
     assert "items 12: ok 11, failed 1, missing 0" in out
-    assert "  failed 1: not a picture of a known format (p11)" in out
+    assert "  failed 1: an HTML page, not a picture (p11)" in out
     assert out.endswith(f"sheet: {sheet}\n")
     html = sheet.read_text(encoding="utf-8")
     assert html.count("<img ") == 4 * (1 + 2)

@@ -41,7 +41,7 @@ def test_every_medium_that_the_table_has_is_read_and_failures_are_reasons(catalo
     assert found["a", "audio"].sample_rate == 8000
     reasons = {key: str(raw) for key, raw in found.items() if isinstance(raw, MediaError)}
     assert reasons == {
-        ("b", "image"): "not a picture of a known format",
+        ("b", "image"): "an HTML page, not a picture",
         ("c", "image"): "outside the media roots",
         ("c", "audio"): "file not found",
     }

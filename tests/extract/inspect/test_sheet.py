@@ -102,7 +102,7 @@ def test_pictures_texts_and_sounds_are_shown_and_what_fails_says_why(make_store,
     assert (len(pictures), len(sounds)) == (15, 18)
     assert all(p["alt"].startswith("Picture of ") for p in pictures)
     assert all(s["aria-label"].startswith("Sound of ") and "controls" in s for s in sounds)
-    assert page.text.count("image: not a picture of a known format") == 3
+    assert page.text.count("image: an HTML page, not a picture") == 3
     assert page.text.count("no picture") == 3
     assert page.text.count("0.5 s") == 18
 

@@ -7,7 +7,7 @@ from extract.errors import InputError
 from extract.inspect.sheet import SheetOptions
 from extract.inspect.show import show
 
-VALUES = np.array([[3, 0], [3, 0], [0, 3], [0, 3.2], [9, 9], [9, 9], [9, 9]])
+VALUES = np.array([[3, 0], [3, 0], [0, 3], [0, 4], [9, 9], [9, 9], [9, 9]])
 
 
 def test_the_report_of_a_small_store(make_store):
@@ -20,7 +20,7 @@ def test_the_report_of_a_small_store(make_store):
         f"{store.path}: text through tests:Encoder (column 'text'), vectors of 2 numbers",
         "items 7: ok 4, failed 2, missing 1",
         "  failed 2: empty\\x1btext (e\\x1b[31m, f)",
-        "norms: min 3, median 3, max 3.2; zero vectors 0, others all of one number 0",
+        "norms: min 3, median 3, max 4; zero vectors 0, others all of one number 0",
         "dimensions that never vary: 0 of 2",
         # Two pairs of the six are parallel, the rest perpendicular.
         "mean cosine of two items: 0.333 (near 1: all vectors point one way, and only their"
