@@ -22,7 +22,13 @@ PICTURES = {
     "BMP": {},
     "TIFF": {"compression": "tiff_lzw"},
 }
-SOUNDS = {"WAV": "PCM_16", "FLAC": "PCM_16", "OGG": "VORBIS", "MP3": "MPEG_LAYER_III"}
+SOUNDS = [
+    ("WAV", "PCM_16"),
+    ("WAV", "FLOAT"),
+    ("FLAC", "PCM_16"),
+    ("OGG", "VORBIS"),
+    ("MP3", "MPEG_LAYER_III"),
+]
 
 
 def picture(kind: str) -> bytes:
@@ -36,16 +42,16 @@ def picture(kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def sound(kind: str) -> bytes:
+def sound(kind: str, subtype: str) -> bytes:
     buffer = io.BytesIO()
     samples = np.random.default_rng(0).uniform(-0.5, 0.5, 1600)
-    soundfile.write(buffer, samples, 16000, format=kind, subtype=SOUNDS[kind])
+    soundfile.write(buffer, samples, 16000, format=kind, subtype=subtype)
     return buffer.getvalue()
 
 
 @st.composite
 def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
-    """A few bytes overwritten, then a piece taken out or the end cut off, or neither.
+    """A few runs of bytes overwritten, then a piece taken out or the end cut off, or neither.
 
     Half of the positions lie among the first 64 bytes, where headers are.
     """
@@ -53,8 +59,10 @@ def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
     last = len(whole) - 1
     position = st.integers(0, min(63, last)) | st.integers(0, last)
     byte = st.sampled_from(b"\x00\x01\x7f\x80\xfe\xff") | st.integers(0, 255)
-    for at, value in draw(st.lists(st.tuples(position, byte), max_size=6)):
-        data[at] = value
+    # Runs of eight hold a whole number: the largest, or of floating point no number.
+    length = st.just(1) | st.integers(1, 8)
+    for at, value, count in draw(st.lists(st.tuples(position, byte, length), max_size=6)):
+        data[at : at + count] = bytes([value]) * min(count, len(data) - at)
     start = draw(st.none() | position)
     if start is not None:
         stop = draw(st.just(len(data)) | st.integers(start, len(data)))
@@ -81,9 +89,9 @@ def test_a_damaged_picture_is_an_rgb_picture_or_a_reason(kind):
     decode()
 
 
-@pytest.mark.parametrize("kind", SOUNDS)
-def test_a_damaged_sound_is_a_finite_waveform_or_a_reason(kind):
-    whole = sound(kind)
+@pytest.mark.parametrize(("kind", "subtype"), SOUNDS)
+def test_a_damaged_sound_is_a_finite_waveform_or_a_reason(kind, subtype):
+    whole = sound(kind, subtype)
     assert len(decode_audio(io.BytesIO(whole), 600).samples) >= 1600
 
     @settings(max_examples=100)
