@@ -1,6 +1,5 @@
 """How many times a JPEG makes its decoder go over the whole picture."""
 
-import io
 import re
 import struct
 from typing import BinaryIO
@@ -13,7 +12,7 @@ _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
 _START_OF_SCAN, _END = 0xDA, 0xD9
 
-_BLOCK = 2**20
+_SHORT_BLOCK, _BLOCK = 64, 2**20
 
 
 def count_scans(handle: BinaryIO, at_most: int) -> int:
@@ -51,14 +50,13 @@ def count_scans(handle: BinaryIO, at_most: int) -> int:
 def _next_marker(handle: BinaryIO) -> int | None:
     """Go behind the next marker; None at the end of the file."""
     start = handle.tell()
-    while block := handle.read(_BLOCK):
+    # The next segment of a header follows at once; only a scan is long.
+    size = _SHORT_BLOCK
+    while len(block := handle.read(size)) > 1:
         if found := _MARKER.search(block):
             handle.seek(start + found.end())
             return found[1][0]
-        if len(block) == 1:
-            return None
         # A marker may lie across the end of the block.
-        start = handle.seek(start + len(block) - 1, io.SEEK_SET)
-        if len(block) < _BLOCK:
-            return None
+        start = handle.seek(start + len(block) - 1)
+        size = _BLOCK
     return None

@@ -1,10 +1,22 @@
 import os
 import signal
+import subprocess
+import sys
+import tempfile
+import unicodedata
 from pathlib import Path
 
 import pytest
 
-from extract.media.files import MediaError, open_inside, open_regular, resolve_inside
+from extract.media.files import (
+    MediaError,
+    open_inside,
+    open_regular,
+    refuse_larger,
+    resolve_inside,
+)
+
+ROOT = Path(__file__).parents[3]
 
 
 def reason_for(path) -> str:
@@ -91,10 +103,41 @@ def test_missing_and_empty_files_have_their_reasons(folders):
     assert reason_for(folders / "empty") == "empty file"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_one_may_not_read_is_named(folders):
-    (folders / "table/a.png").chmod(0)
-    assert reason_for(folders / "table/a.png") == "no permission to read the file"
+AS_NOBODY = """
+import os, sys
+from pathlib import Path
+from extract.media.files import MediaError, open_inside
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+base = Path(sys.argv[1])
+for path in sys.argv[2:]:
+    try:
+        with open_inside(path, base, [base]) as handle:
+            print(handle.read().decode())
+    except MediaError as reason:
+        print(reason)
+"""
+
+
+def test_a_file_one_may_not_read_is_named():
+    # Root may read everything: another user, in a process and a folder of their own, may not.
+    with tempfile.TemporaryDirectory() as name:
+        base = Path(name).resolve()
+        base.chmod(0o755)
+        (base / "closed").mkdir()
+        for path in ("mine.png", "closed.png", "closed/a.png"):
+            (base / path).write_bytes(b"x")
+        (base / "closed.png").chmod(0)
+        (base / "closed").chmod(0)
+        command = [sys.executable, "-c", AS_NOBODY, str(base), "mine.png", "closed.png"]
+        run = subprocess.run(
+            [*command, "closed/a.png"], capture_output=True, text=True, check=False, cwd=ROOT
+        )
+        (base / "closed").chmod(0o755)
+    refused = "no permission to read the file"
+    assert run.stdout.splitlines() == ["x", refused, refused], run.stderr
 
 
 @pytest.mark.parametrize("back_again", [False, True])
@@ -128,3 +171,115 @@ def test_a_symlink_within_the_roots_is_opened(folders):
     roots = [folders / "table", folders / "other"]
     with open_inside("link.png", folders / "table", roots) as handle:
         assert handle.read() == b"x"
+
+
+def why_not(folders, path) -> str:
+    base = folders / "table"
+    with pytest.raises(MediaError) as refusal, open_inside(path, base, [base]):
+        pass
+    return str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("nowhere.png", "file not found"),
+        ("http://x.org/a.png", "a web address, which is not fetched (download it and name the file)"),
+        ("HTTPS://x.org/a", "a web address, which is not fetched (download it and name the file)"),
+        (
+            "data:image/png;base64," + "A" * 5000,
+            "a data: URI, which is not read (write what it holds to a file)",
+        ),
+        ("file:///a.png", "file not found (write the path without file://)"),
+        ("album\\a.png", "file not found (its path has backslashes; write / instead)"),
+        ("a%20b.png", "file not found (its path looks percent-encoded, as %20 for a space)"),
+        ("100% wool.png", "file not found"),
+        ("a.png ", "file not found (its path begins or ends with space)"),
+        ("a.png\n", "file not found (its path begins or ends with space)"),
+        ("a.png/below.png", "file not found"),
+        ("x" * 5000, "file not found"),
+        ("x/" * 3000, "file not found"),
+    ],
+)
+def test_a_path_that_leads_nowhere_says_what_may_be_wrong(folders, path, reason):
+    assert why_not(folders, path) == reason
+
+
+@pytest.mark.parametrize(
+    "name", ["a\nb.png", " a.png", "a%20b.png", "c\\d.png", "http:/x/a.png", "*?[a].png", "-a.png"]
+)
+def test_an_odd_name_of_a_file_that_exists_is_opened(folders, name):
+    path = folders / "table" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"odd")
+    with open_inside(name, folders / "table", [folders / "table"]) as handle:
+        assert handle.read() == b"odd"
+
+
+@pytest.mark.parametrize(("on_disk", "in_table"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_both_spellings_of_an_accent_lead_to_the_file(folders, on_disk, in_table):
+    base = folders / "table"
+    name = "héron ÅÅ.png"
+    path = base / unicodedata.normalize(on_disk, name)
+    path.write_bytes(b"bird")
+    spelt = unicodedata.normalize(in_table, name)
+    with open_inside(spelt, base, [base]) as handle:
+        assert handle.read() == b"bird"
+    # Where both exist, each is itself; the roots hold for the other spelling, too.
+    if not (base / spelt).exists():
+        (base / spelt).write_bytes(b"other bird")
+    with open_inside(spelt, base, [base]) as handle:
+        assert handle.read() == b"other bird"
+    (base / spelt).unlink()
+    path.unlink()
+    path.symlink_to(folders / "outside/a.png")
+    assert why_not(folders, spelt) == "outside the media roots"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: path.write_bytes(b"longer than before"),
+        lambda path: os.truncate(path, 0),
+        lambda path: os.utime(path, ns=(1, 1)),
+    ],
+    ids=["written", "cut", "touched"],
+)
+def test_a_file_that_changes_while_it_is_read_is_not_trusted(folders, change, fails):
+    base = folders / "table"
+    with pytest.raises(MediaError, match=r"^changed while it was read$"):  # noqa: PT012
+        with open_inside("a.png", base, [base]) as handle:
+            handle.read()
+            change(base / "a.png")
+            if fails:
+                raise MediaError("damaged picture")
+
+
+def test_a_file_that_is_deleted_or_replaced_while_it_is_read_is_read_to_its_end(folders):
+    base = folders / "table"
+    with open_inside("a.png", base, [base]) as handle:
+        (base / "a.png").unlink()
+        (base / "a.png").write_bytes(b"another")
+        assert handle.read() == b"x"
+
+
+def test_a_file_that_vanishes_before_the_opening_is_not_found(folders, monkeypatch):
+    base, really_open = folders / "table", os.open
+
+    def vanished(path, flags):
+        Path(path).unlink()
+        return really_open(path, flags)
+
+    monkeypatch.setattr(os, "open", vanished)
+    assert why_not(folders, "a.png") == "file not found"
+
+
+def test_a_sparse_file_of_terabytes_is_refused_unread(folders):
+    path = folders / "table/a.png"
+    os.truncate(path, 2**43)
+    with path.open("rb", buffering=0) as handle:
+        with pytest.raises(MediaError, match=r"^file too large \(more than 1048576 bytes\)$"):
+            refuse_larger(handle, 2**20)
+        refuse_larger(handle, 2**43)
+        assert handle.tell() == 0

@@ -1,9 +1,10 @@
 import hashlib
+import os
 
 import numpy as np
 import pytest
 import soundfile
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from extract.encoders.base import Waveform
 from extract.media.files import MediaError
@@ -52,3 +53,47 @@ def test_a_text_is_digested_as_it_stands_in_the_table(reader):
     digest, raw = reader("text").read_text("  ")
     assert str(raw) == "empty text"
     assert digest == hashlib.sha256(b"  ").hexdigest()
+
+
+@pytest.mark.parametrize("modality", ["image", "audio", "text"])
+def test_a_file_too_large_for_its_kind_is_not_even_digested(tmp_path, reader, modality):
+    (tmp_path / "sparse").touch()
+    os.truncate(tmp_path / "sparse", 2**42)
+    digest, reason = reader(modality).read_file("sparse")
+    assert str(reason).startswith("file too large (more than ")
+    assert digest is None
+
+
+def test_half_a_character_is_a_reason_with_a_digest(reader):
+    digest, reason = reader("text").read_text("cat \ud83d")
+    assert str(reason) == "text with half a character (a lone surrogate)"
+    assert len(digest) == 64
+
+
+def test_a_picture_cut_while_it_is_decoded_is_named_so_whatever_the_decoder_says(
+    tmp_path, reader, monkeypatch
+):
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.tif", compression="tiff_lzw")
+    load = TiffImagePlugin.TiffImageFile.load
+
+    def cut_first(picture):
+        os.truncate(tmp_path / "a.tif", 1000)
+        return load(picture)
+
+    monkeypatch.setattr(TiffImagePlugin.TiffImageFile, "load", cut_first)
+    _, reason = reader("image").read_file("a.tif")
+    assert str(reason) == "changed while it was read"
+
+
+def test_a_device_that_fails_is_named_and_nothing_is_printed(tmp_path, reader, monkeypatch, capfd):
+    def failing(*_):
+        raise OSError(5, "Input/output error")
+
+    for name in ("a.wav", "a.mp3", "a.ogg"):
+        soundfile.write(tmp_path / name, np.full(80_000, 0.1), 16000)
+        monkeypatch.setattr("extract.media.views.Section._bytes", failing)
+        monkeypatch.setattr("extract.media.views.Stretched._bytes", failing)
+        _, reason = reader("audio").read_file(name)
+        assert str(reason) == "unreadable file (Input/output error)"
+    assert capfd.readouterr() == ("", "")
