@@ -36,17 +36,36 @@ class Share:
     """1 or 0."""
 
 
-def import_ray() -> ModuleType:
-    """Ray itself.
+def require_ray(address: str | None) -> None:
+    """Find out before long work, as far as that takes no time, whether Ray can be had.
+
+    Args:
+        address: as ``connected`` takes it.
 
     Raises:
-        InputError: it is not installed.
+        InputError: Ray is not installed, or nobody answers at ``address``.
     """
     try:
-        import ray
+        import ray  # noqa: F401
     except ImportError:
         raise missing_extra("ray", "--engine ray") from None
-    return ray
+    if address is None or address == "auto":
+        return
+    if address.startswith("ray://"):
+        raise InputError(
+            f"--ray-address {address}: give the head node's host:port (as 10.0.0.1:6379), or auto,"
+            " and run this on a machine of the cluster: it has to read the items and the store"
+        )
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal() and 0 < int(port) < 65536):
+        raise InputError(f"--ray-address {address}: write host:port, as 10.0.0.1:6379, or auto")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except OSError as error:
+        raise InputError(
+            f"--ray-address {address}: no Ray cluster answers there ({error.strerror or error});"
+            " start one with  ray start --head"
+        ) from None
 
 
 @contextmanager
@@ -65,14 +84,10 @@ def connected(address: str | None) -> Iterator[ModuleType]:
             belongs to (``RAY_ADDRESS`` where that is set).
 
     Raises:
-        InputError: Ray is not installed, or no cluster can be reached or started.
+        InputError: no cluster can be reached or started.
     """
-    if address is not None and "://" in address:
-        raise InputError(
-            f"--ray-address {address}: give the head node's host:port (as 10.0.0.1:6379), or auto;"
-            " Ray's clients from outside a cluster cannot read and write its files"
-        )
-    ray = import_ray()
+    import ray
+
     if ray.is_initialized():
         here = ray.get_runtime_context().gcs_address
         if address not in (None, "auto", here):
@@ -103,7 +118,7 @@ def connected(address: str | None) -> Iterator[ModuleType]:
             # folder; that there has to be one, Ray notes in RAY_AUTH_MODE.
             variables |= {"RAY_AUTH_TOKEN": os.environ.get("RAY_AUTH_TOKEN") or _token()}
         else:
-            _require_reachable(address)
+            _require_cluster(address)
         stack.enter_context(_environment(variables, "RAY_AUTH_MODE"))
         stack.enter_context(_sigterm_exits())
         handler = signal.getsignal(signal.SIGTERM)
@@ -169,25 +184,14 @@ def _token() -> str:
     return secrets.token_hex(32)
 
 
-def _require_reachable(address: str) -> None:
+def _require_cluster(address: str) -> None:
     """Find out in another process, and within a bounded time, whether a cluster can be joined.
 
-    Ray itself tries for minutes where nobody, or something else than Ray, answers.
+    Ray itself tries for minutes where something else than Ray answers.
 
     Raises:
         InputError: it cannot be joined.
     """
-    if address != "auto":
-        host, _, port = address.rpartition(":")
-        if not (host and port.isdecimal() and 0 < int(port) < 65536):
-            raise InputError(f"--ray-address {address}: write host:port, as 10.0.0.1:6379, or auto")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-        except OSError as error:
-            raise InputError(
-                f"--ray-address {address}: no Ray cluster answers there"
-                f" ({error.strerror or error}); start one with  ray start --head"
-            ) from None
     probe = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False)"
     try:
         subprocess.run(

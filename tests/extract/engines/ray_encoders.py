@@ -18,15 +18,18 @@ class Letters(Encoder):
     """Texts: how often each byte occurs, through a fixed random matrix.
 
     A text may say what becomes of it: "die" kills the process, "die once" unless ``folder`` holds
-    a mark already; "wait" waits until another process has noted something; "raise" and "raise here"
-    do so in two places. Every batch is noted in ``folder``, a file a process.
+    a mark already; "wait" waits until another process has noted something; "raise" and "raise
+    here" do so in two places. Every batch is noted in ``folder``, a file a process. ``only_in`` is
+    the one process that can load it.
     """
 
     modalities = ("text",)
     dim = 16
     space = "letters"
 
-    def __init__(self, folder: str = "", version: str = "1") -> None:
+    def __init__(self, folder: str = "", version: str = "1", only_in: str = "") -> None:
+        if only_in and int(only_in) != os.getpid():
+            os.kill(os.getpid(), signal.SIGKILL)
         self.folder, self.version = Path(folder), version
         draw = torch.Generator().manual_seed(0)
         self.matrix = torch.randn(256, self.dim, generator=draw)

@@ -4,6 +4,7 @@ import logging
 import os
 import secrets
 import signal
+import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import extract
@@ -34,6 +36,7 @@ def cluster():
         ray.init(
             address="local",
             num_cpus=2,
+            num_gpus=1,
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
@@ -43,6 +46,7 @@ def cluster():
         yield ray.get_runtime_context().gcs_address
         ray.shutdown()
         signal.signal(signal.SIGTERM, handler)
+        os.environ.pop("RAY_AUTH_MODE")  # Ray set it
 
 
 @pytest.fixture
@@ -60,6 +64,7 @@ def run(cluster, tmp_path, monkeypatch, write_items):
             "out": tmp_path / "store",
             "encoder": f"ray_encoders:Letters?folder={tmp_path / 'notes'}",
             "engine": "ray",
+            "device": "cpu",
             "batch_size": 4,
             "rows_per_part": 10,
         }
@@ -102,12 +107,20 @@ def test_texts_and_gaps_are_those_of_the_local_engine(run, tmp_path):
     assert names == ["manifest.json", *(f"part-{k}.{kind}" for k in range(4) for kind in kinds)]
 
 
-def test_actors_work_at_the_same_time_in_processes_of_their_own(run, tmp_path):
-    # A second part is at hand for each: the third is the other actor's.
-    assert run(["wait", *TEXTS[1:]], actors=2).ok == 35
-    processes = {int(file.name.split("-")[1]) for file in (tmp_path / "notes").iterdir()}
-    assert len(processes) == 2
+def test_actors_work_at_the_same_time_and_one_that_is_killed_is_replaced(run, tmp_path, encoded):
+    # A second part is at hand for each: if one waits, the others are the other actor's.
+    texts = ["wait", *TEXTS[1:24], "die once", *TEXTS[25:]]
+    assert run(texts, actors=2, rows_per_part=5).ok == 35
+    assert (tmp_path / "notes/mark").exists()
+    assert encoded().keys() == set(texts)
+    # What it had not finished was encoded again, nothing else.
+    again = [n for n, text in enumerate(texts) if encoded()[text] > 1]
+    assert again == [] or 20 <= min(again) <= max(again) < 25
+    processes = {int(file.name.split("-")[1]) for file in (tmp_path / "notes").glob("process-*")}
+    assert len(processes) >= 2
     assert os.getpid() not in processes
+    run(texts, engine="local", out=tmp_path / "local", rows_per_part=5)
+    assert_alike(tmp_path / "local", tmp_path / "store")
 
 
 def test_pictures_and_bad_media_are_those_of_the_local_engine(run, tmp_path, write_items):
@@ -141,16 +154,6 @@ def test_either_engine_goes_on_with_what_the_other_left(run, tmp_path, encoded):
         assert run(TEXTS, engine=second, out=out).processed == 20
         assert encoded() - before == Counter(TEXTS[:10] + TEXTS[20:30])
         assert_alike(whole, out)
-
-
-def test_a_killed_worker_is_replaced_and_its_part_made(run, tmp_path, encoded):
-    texts = [*TEXTS[:14], "die once", *TEXTS[15:]]
-    summary = run(texts, actors=1)
-    assert (tmp_path / "notes/mark").exists()
-    assert (summary.ok, summary.failed) == (35, 0)
-    assert {encoded()[text] for text in TEXTS[:10] + TEXTS[20:]} == {1}
-    run(texts, engine="local", out=tmp_path / "local")
-    assert_alike(tmp_path / "local", tmp_path / "store")
 
 
 def test_a_part_that_kills_every_worker_is_named_and_all_others_finished(run, tmp_path):
@@ -199,6 +202,34 @@ def test_what_is_wrong_within_an_actor_is_one_line(run, tmp_path):
         run(TEXTS, encoder="ray_encoders:Letters?version=?")
     assert "\n" not in str(error.value)
     assert error.value.exit_code == 2
+
+
+def test_an_encoder_that_kills_what_loads_it_is_named(run):
+    encoder = f"ray_encoders:Letters?only_in={os.getpid()}"
+    says = "3 Ray actors in a row ended before they had loaded the encoder ray_encoders:Letters"
+    with pytest.raises(extract.InputError, match=says):
+        run(TEXTS, encoder=encoder)
+
+
+def test_gpu_actors_where_the_cluster_has_gpus(run, tmp_path):
+    # The cluster says that it has one.
+    if torch.cuda.is_available():
+        assert run(TEXTS, device="auto").ok == 35
+    else:
+        with pytest.raises(extract.InputError, match="--device cuda: no CUDA GPU here"):
+            run(TEXTS, device="auto")
+
+
+def test_the_command_joins_a_cluster(run, cluster, tmp_path):
+    run(TEXTS, engine="local", out=tmp_path / "local")
+    arguments = ["--items", tmp_path / "texts.csv", "--out", tmp_path / "store"]
+    arguments += ["--encoder", f"ray_encoders:Letters?folder={tmp_path / 'notes'}"]
+    arguments += ["--rows-per-part", "10", "--batch-size", "4", "--device", "cpu"]
+    arguments += ["--engine", "ray", "--ray-address", cluster]
+    command = [sys.executable, CLI, "extract", "--modality", "text", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert_alike(tmp_path / "local", tmp_path / "store")
 
 
 def test_an_encoder_object_is_refused(run):
