@@ -174,6 +174,20 @@ def extract(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Remove the store in --out and begin anew.")
     ] = False,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="Who encodes: this process, or actors on a Ray cluster."),
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            help="Ray cluster to join: its head node's host:port, or auto. Default: one of this"
+            " machine's processors, for this command alone."
+        ),
+    ] = None,
+    actors: Annotated[
+        int | None, typer.Option(help="Ray actors. Default: as many as the cluster has room for.")
+    ] = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the resolved configuration and stop.")
     ] = False,
@@ -215,6 +229,9 @@ def extract(
         max_errors=max_errors,
         update=update,
         overwrite=overwrite,
+        engine=engine,
+        ray_address=ray_address,
+        actors=actors,
     )
     if print_config:
         print(*(config.to_yaml() for config in configs), sep="", end="")

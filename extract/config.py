@@ -39,7 +39,8 @@ class ExtractionConfig(BaseModel):
     batch_size: Count = 32
     """Items that the encoder sees at once."""
     workers: Count | None = None
-    """Threads that decode and preprocess; the number of processors when left out."""
+    """Threads that decode and preprocess; the number of processors when left out. With Ray: of
+    each actor."""
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``."""
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
@@ -55,6 +56,13 @@ class ExtractionConfig(BaseModel):
     which one has changed or has left the table."""
     overwrite: bool = False
     """Remove a store that stands at ``out`` and begin anew."""
+    engine: Literal["local", "ray"] = "local"
+    """Who encodes: this process, or actors on a Ray cluster."""
+    ray_address: str | None = None
+    """``host:port`` of the Ray cluster's head node, or ``auto``; when left out, a cluster of this
+    machine's processors is started and ended."""
+    actors: Count | None = None
+    """Ray actors, each with the encoder; as many as the cluster has room for when left out."""
 
     @model_validator(mode="after")
     def _one_source_of_text(self) -> Self:
@@ -64,6 +72,18 @@ class ExtractionConfig(BaseModel):
             raise ValueError("give a column or a text template, not both")
         if self.update and self.overwrite:
             raise ValueError("give --update or --overwrite, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _options_of_ray(self) -> Self:
+        for name in ("ray_address", "actors"):
+            if self.engine != "ray" and getattr(self, name) is not None:
+                raise ValueError(f"{name.replace('_', '-')} acts with engine ray only")
+        if self.engine == "ray" and self.device not in ("auto", "cpu", "cuda"):
+            raise ValueError(
+                f"device {self.device}: with engine ray write auto, cpu or cuda; Ray decides which"
+                " GPU an actor gets"
+            )
         return self
 
     @classmethod

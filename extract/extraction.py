@@ -1,15 +1,12 @@
 """``extract.run``: one modality of one item table, through one encoder, into one feature store."""
 
-import json
 import os
 import time
-
-import torch
 
 from extract.catalog import Catalog, Difference
 from extract.config import ExtractionConfig
 from extract.encoders.base import Encoder
-from extract.engines.local import run_parts
+from extract.encoders.ready import plain_fingerprint, ready_encoder
 from extract.errors import InputError, TooManyErrors
 from extract.item_table import read_catalog
 from extract.locations import Location
@@ -88,15 +85,24 @@ def run(
     started = time.perf_counter()
     if pending:
         with progress_bar(config.modality, rows, "items", shown=progress) as advance:
-            run_parts(
-                sorted(pending),
-                store=store,
-                catalog=catalog,
-                encoder=encoder,
-                config=config,
-                workers=workers,
-                advance=advance,
-            )
+            parts = sorted(pending)
+            if config.engine == "ray":
+                from extract.engines import ray
+
+                del encoder
+                ray.run_parts(parts, store=store, catalog=catalog, config=config, advance=advance)
+            else:
+                from extract.engines import local
+
+                local.run_parts(
+                    parts,
+                    store=store,
+                    catalog=catalog,
+                    encoder=encoder,
+                    config=config,
+                    workers=workers,
+                    advance=advance,
+                )
     summary = summarise(
         store,
         processed=rows,
@@ -132,6 +138,15 @@ def _begin(
     config: ExtractionConfig, given: Encoder | None
 ) -> tuple[Catalog, Encoder, StoreManifest]:
     """Whatever can be wrong before an item is encoded, the cheapest first."""
+    if config.engine == "ray":
+        from extract.engines.ray_cluster import require_ray
+
+        require_ray(config.ray_address)
+        if given is not None:
+            raise InputError(
+                "--engine ray: an encoder object cannot be handed over to other processes; name the"
+                " encoder by its URI, or its class as package.module:Class"
+            )
     catalog = read_catalog(config)
     for root in config.media_roots:
         if not root.is_dir():
@@ -142,7 +157,16 @@ def _begin(
         raise _made_otherwise(
             config.out, [f"encoder {there.manifest.encoder!r} there, {name!r} now"]
         )
-    encoder = _encoder(config, name, given)
+    # Ray's actors have the devices that were asked for; here only what it is has to be known.
+    with_ray = config.engine == "ray"
+    encoder = ready_encoder(
+        name,
+        config.modality,
+        device="cpu" if with_ray else config.device,
+        dtype=config.dtype,
+        compiled=config.compile and not with_ray,
+        given=given,
+    )
     manifest = _manifest(config, catalog, encoder, name)
     if there is not None and (differences := there.manifest.differences(manifest)):
         raise _made_otherwise(config.out, differences)
@@ -182,58 +206,10 @@ def _made_otherwise(path: Location, differences: list[str]) -> InputError:
     )
 
 
-def _encoder(config: ExtractionConfig, name: str, given: Encoder | None) -> Encoder:
-    """The encoder on its device."""
-    from extract.device import resolve_device
-    from extract.encoders.check import contract_problem
-    from extract.encoders.registry import load_encoder
-
-    device, dtype = resolve_device(config.device), getattr(torch, config.dtype)
-    try:
-        if given is None:
-            moved: object = load_encoder(name, config.modality, device=device, dtype=dtype)
-        else:
-            problem = contract_problem(given, config.modality)
-            moved = given if problem else given.to(device, dtype)
-    except InputError:
-        raise
-    except Exception as error:  # somebody's code: whatever it raises is the finding
-        raise InputError(
-            f"encoder {name}: could not be made ready on {device} as {config.dtype}"
-            f" ({type(error).__name__}: {error})"
-        ) from error
-    if not isinstance(moved, Encoder):
-        raise InputError(
-            f"encoder {name}: to() must return the encoder; it returned {type(moved).__name__}"
-        )
-    if problem := contract_problem(moved, config.modality):
-        raise InputError(f"encoder {name}: {problem}")
-    if config.compile:
-        from extract.encoders.compilation import compile_encoder
-
-        compile_encoder(moved, config.modality)
-    return moved
-
-
 def _manifest(
     config: ExtractionConfig, catalog: Catalog, encoder: Encoder, name: str
 ) -> StoreManifest:
-    try:
-        # Through JSON, so that a tuple equals the list it will be read back as.
-        fingerprint = json.loads(json.dumps(encoder.fingerprint(), allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"encoder {name}: its fingerprint is not plain JSON ({error})") from error
-    except Exception as error:
-        raise InputError(
-            f"encoder {name}: fingerprint() failed ({type(error).__name__}: {error})"
-        ) from error
-    if not isinstance(fingerprint, dict):
-        raise InputError(
-            f"encoder {name}: fingerprint() must give a dict; it gave {type(fingerprint).__name__}"
-        )
-    if config.compile:
-        # Compiled code rounds otherwise: one store holds vectors of one kind.
-        fingerprint["compiled"] = True
+    fingerprint = plain_fingerprint(encoder, name, compiled=config.compile)
     return StoreManifest(
         modality=config.modality,
         encoder=name,

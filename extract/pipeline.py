@@ -25,7 +25,7 @@ WINDOW_ITEMS = 1024
 WINDOW_BYTES = 64 * 2**20
 
 # So many items on which the encoder raised alike, and none that it encoded: the fault is its own.
-_SAME_FAULTS = 8
+SAME_FAULTS = 8
 
 
 @dataclass
@@ -41,6 +41,8 @@ class Faults:
     """Whether any item of the store has a vector."""
     places: list[tuple[object, ...]] = field(default_factory=list)
     last: Exception | None = None
+    reason: str = ""
+    """What the last exception said."""
 
     def record(self, error: Exception) -> str:
         """Count one item's exception; returns the reason for its row."""
@@ -49,8 +51,8 @@ class Faults:
             trace = trace.tb_next
         where = (trace.tb_frame.f_code.co_filename, trace.tb_lineno) if trace else ("?", 0)
         self.places.append((type(error), *where))
-        self.last = error
-        return encoder_failed(error)
+        self.last, self.reason = error, encoder_failed(error)
+        return self.reason
 
     def check(self, at_least: int) -> None:
         """End the run if the encoder itself is at fault.
@@ -58,12 +60,12 @@ class Faults:
         Raises:
             InputError: nothing was ever encoded, and at least so many attempts all failed alike.
         """
-        if self.encoded or self.last is None or len(self.places) < at_least:
+        if self.encoded or not self.places or len(self.places) < at_least:
             return
         if len(set(self.places)) == 1:
             _, file, line = self.places[0]
             raise InputError(
-                f"{encoder_failed(self.last)} (at {file}:{line}), the same for every one of the"
+                f"{self.reason} (at {file}:{line}), the same for every one of the"
                 f" {len(self.places)} items tried"
             ) from self.last
 
@@ -123,11 +125,11 @@ def encode_part(
         for start in range(0, len(window), batch_size):
             batch = window[start : start + batch_size]
             _encode_batch(encoder, [records[row] for row in batch], batch, vectors, faults)
-            faults.check(at_least=_SAME_FAULTS)
+            faults.check(at_least=SAME_FAULTS)
             for row in batch:
                 records[row].value = None
                 finished(records[row])
-        faults.check(at_least=_SAME_FAULTS)
+        faults.check(at_least=SAME_FAULTS)
     statuses = pl.DataFrame(
         [(record.id, record.status, record.reason, record.digest) for record in records],
         schema=STATUS_SCHEMA,

@@ -1,15 +1,14 @@
 """The local engine: one process works through the parts of a store that are not whole yet."""
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 from extract.catalog import Catalog, Item
 from extract.config import ExtractionConfig
 from extract.encoders.base import Encoder
-from extract.errors import TooManyErrors
+from extract.engines.parts import Outcome, Tally, preparing
 from extract.media.reading import Reader
 from extract.pipeline import Faults, encode_part
-from extract.preparation import TASK_ROWS, Preparation, Prepared, prepare
+from extract.preparation import Prepared
 from extract.store import FeatureStore
 
 
@@ -40,41 +39,20 @@ def run_parts(
         TooManyErrors: more items failed than ``config.max_errors``, those of whole parts included.
         InputError: the encoder is broken, or the store cannot be written.
     """
-    whole = sorted(set(range(store.part_count)) - set(parts))
-    failed, encoded = 0, False
-    for part in whole:
-        record = store.part_record(part) or {}
-        failed += record.get("failed", 0)
-        encoded = encoded or "ok" in record
+    tally = Tally(store, parts, config.max_errors)
+    faults = Faults(encoded=tally.encoded)
 
     def finished(prepared: Prepared) -> None:
-        nonlocal failed
         advance(1)
         if prepared.status == "failed":
-            failed += 1
-            if config.max_errors is not None and failed > config.max_errors:
-                raise TooManyErrors(
-                    f"more than {config.max_errors} items failed, the last was"
-                    f" {prepared.id!r}: {prepared.reason}; finished parts are kept in {store.path}"
-                )
+            tally.add(Outcome(failed=1, last=(prepared.id, prepared.reason or "")))
 
     def items() -> Iterator[Item]:
         for part in parts:
             yield from catalog.find(store.part_ids(part), near=store.part_rows(part).start)
 
     reader = Reader.of(config, catalog.base)
-    faults = Faults(encoded=encoded)
-    preparation = Preparation(
-        items(),
-        lambda item: prepare(item, reader, encoder),
-        workers=workers,
-        task_rows=TASK_ROWS[config.modality],
-        ahead=2 * config.batch_size,
-    )
-    with warnings.catch_warnings(), preparation as stream:
-        # Here and not around each picture: filters belong to the whole process, not to a thread.
-        # What Pillow has to say of a file is in that item's reason, or did no harm.
-        warnings.filterwarnings("ignore", module=r"PIL\.")
+    with preparing(items(), reader, encoder, config, workers) as stream:
         for part in parts:
             content = encode_part(
                 stream,

@@ -1,4 +1,4 @@
-"""Runs command lines in forks of one warm process: a training in its own process within a second.
+"""Runs command lines in forks of one warm process: each in its own process within a second.
 
 Reads JSON lines {"arguments": [...], "stderr": FILE, "inside": FOLDER, "kill_at": n or null} and
 answers each with two: the fork's process id at once, and at its end [exit code, accesses], that is
@@ -15,6 +15,8 @@ import traceback
 # What takes seconds is imported once; the first step of an optimiser wants the first of them.
 import torch._dynamo  # noqa: F401
 
+import extract.engines.local
+import extract.extraction  # noqa: F401
 import mmssl.training.trainer  # noqa: F401
 from cli import app, run
 

@@ -8,11 +8,8 @@ import contextlib
 import json
 import os
 import random
-import select
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -32,7 +29,6 @@ SETTINGS = [
     *("backbone.embedding_dim=8", "relations.warm_up=1", "relations.rate=0.1"),
     *("adversarial.critic_items=16", "adversarial.critic_users=8", "optimiser.learning_rate=0.02"),
 ]
-CLI = Path(__file__).parents[2] / "cli.py"
 
 
 @pytest.fixture(scope="module")
@@ -100,65 +96,12 @@ def train_command(data: Path, out: Path, *more: str) -> list[str]:
     return ["train", "--data", str(data), "--out", str(out), *more, *SETTINGS]
 
 
-class Trainings:
-    """Starts trainings, each in a process of its own, one at a time."""
-
-    def __init__(self, folder: Path) -> None:
-        self.said = folder / "said"
-        self.server = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("forking.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(CLI.parent)},
-        )
-        self.real: subprocess.Popen | None = None
-
-    def start(
-        self, command: list[str], out: Path, kill_at: int | None = None, *, real: bool = False
-    ) -> int:
-        """Start one, as a fork or, much slower, as ``python cli.py``; its process id."""
-        self.said.unlink(missing_ok=True)
-        self.real = None
-        if real:
-            with self.said.open("w") as stderr:
-                self.real = subprocess.Popen(
-                    [sys.executable, str(CLI), *command], stdout=subprocess.DEVNULL, stderr=stderr
-                )
-            return self.real.pid
-        task = {"arguments": command, "inside": str(out), "kill_at": kill_at}
-        self.server.stdin.write(json.dumps({**task, "stderr": str(self.said)}) + "\n")
-        self.server.stdin.flush()
-        return int(self.server.stdout.readline())
-
-    def is_alive(self) -> bool:
-        """Whether the training started last has not ended."""
-        if self.real:
-            return self.real.poll() is None
-        return not select.select([self.server.stdout], [], [], 0)[0]
-
-    def end(self) -> tuple[int, int]:
-        """Wait for its end: exit code (-9: killed) and accesses to its folder."""
-        code, accesses = (
-            (self.real.wait(), 0) if self.real else json.loads(self.server.stdout.readline())
-        )
-        assert code in (0, -signal.SIGKILL), self.said.read_text()
-        return code, accesses
-
-    def stop(self) -> None:
-        self.server.stdin.close()
-        self.server.wait()
-        self.server.stdout.close()
-
-
 @pytest.fixture(scope="module")
-def trainings(tmp_path_factory):
-    server = Trainings(tmp_path_factory.mktemp("trainings"))
-    yield server
-    server.stop()
+def trainings(new_commands):
+    return new_commands()
 
 
-def wait_for_its_beginning(trainings: Trainings, out: Path, *, goes_on: bool) -> None:
+def wait_for_its_beginning(trainings, out: Path, *, goes_on: bool) -> None:
     """Until the run folder is made, or the training says that it goes on, or it has ended."""
     while trainings.is_alive():
         if trainings.said.exists() and trainings.said.stat().st_size:

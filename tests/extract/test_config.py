@@ -84,3 +84,17 @@ def test_options_that_act_on_no_modality_are_refused():
         plan_extractions(outs, columns=["image=a", "image=b"], items=Path("i.csv"))
     with pytest.raises(InputError, match="--text-template acts on text, not on image, audio"):
         plan_extractions(outs, text_template="{title}", items=Path("i.csv"))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"actors": 2}, "actors acts with engine ray only"),
+        ({"ray_address": "auto"}, "ray-address acts with engine ray only"),
+        ({"engine": "ray", "device": "cuda:1"}, "device cuda:1: with engine ray write auto, cpu"),
+        ({"engine": "ray", "actors": 0}, "actors 0: Input should be greater than or equal to 1"),
+    ],
+)
+def test_options_of_ray(options, says):
+    with pytest.raises(InputError, match=says):
+        ExtractionConfig.parse({"items": "a.csv", "modality": "text", "out": "b"} | options)
