@@ -1,9 +1,10 @@
 # Set-up and checks. Variables: VENV (where to install), PYTHON (3.11 or newer), JOBS (test workers),
-# KILLS and SEED (of endurance).
+# KILLS (of trainings), EXTRACTION_KILLS and SEED (of endurance).
 
 VENV ?= .venv
 JOBS ?= auto
 KILLS ?= 50
+EXTRACTION_KILLS ?= 100
 SEED ?= 0
 # The first interpreter that is new enough and can make an environment; a name on the path is not
 # enough, because version managers leave shims of versions that are not installed.
@@ -43,8 +44,9 @@ quickstart: $(VENV)/.quickstart ## Install, fetch sample media, extract, train, 
 test: $(VENV)/.dev ## Install and run the tests (offline)
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist loadfile
 
-endurance: $(VENV)/.dev ## Kill trainings KILLS (50) times at random moments of SEED (0); all must come to the same bits
-	MMSSL_KILLS=$(KILLS) MMSSL_KILL_SEED=$(SEED) HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 \
+endurance: $(VENV)/.dev ## Kill trainings KILLS (50) and extractions EXTRACTION_KILLS (100) times at random moments of SEED (0)
+	MMSSL_KILLS=$(KILLS) MMSSL_EXTRACTION_KILLS=$(EXTRACTION_KILLS) MMSSL_KILL_SEED=$(SEED) \
+		HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 \
 		$(BIN)/python -m pytest tests/endurance -s
 
 lint: $(VENV)/.dev ## Check style and formatting with ruff

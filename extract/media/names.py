@@ -3,7 +3,6 @@
 import re
 import unicodedata
 
-_ADDRESS = re.compile(r"(https?|ftp)://", re.IGNORECASE)
 _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
 
 
@@ -19,12 +18,8 @@ def canonical_forms(path: str) -> list[str]:
 
 def why_absent(path: str) -> str:
     """The reason of a row whose path leads to no file, with what a look at the path suggests."""
-    if _ADDRESS.match(path):
-        return "a web address, which is not fetched (download it and name the file)"
     if path[:5].lower() == "data:":
         return "a data: URI, which is not read (write what it holds to a file)"
-    if path[:7].lower() == "file://":
-        return "file not found (write the path without file://)"
     if path != path.strip():
         return "file not found (its path begins or ends with space)"
     if "\\" in path:

@@ -37,6 +37,8 @@ def resolve_remote(path: str, base: Location, roots: Sequence[Location]) -> UPat
         # A store of objects has no folder above: there ".." could only lead a reader astray.
         if place.startswith(f"{folder}/") and ".." not in place.split("/"):
             return root.with_segments(root.fs.unstrip_protocol(place))
+    if is_url(path):
+        raise MediaError("a URL outside the media roots (--media-root permits a folder of them)")
     raise MediaError("outside the media roots")
 
 

@@ -111,8 +111,10 @@ def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
     return bytes(data[: draw(st.integers(0, len(data)))]) if draw(st.booleans()) else bytes(data)
 
 
-def is_one_line(reason: MediaError) -> bool:
-    return bool(str(reason)) and "\n" not in str(reason) and len(str(reason)) < 300
+def is_one_line(reason: MediaError) -> None:
+    assert str(reason)
+    assert "\n" not in str(reason)
+    assert len(str(reason)) < 300
 
 
 PICTURES, SOUNDS = pictures(), sounds()
@@ -128,7 +130,7 @@ def test_a_damaged_picture_is_a_picture_or_a_reason(kind):
         try:
             picture = decode_image(io.BytesIO(data))
         except MediaError as reason:
-            assert is_one_line(reason)
+            is_one_line(reason)
             return
         assert picture.mode == "RGB"
         assert 0 < picture.width * picture.height <= MAX_PIXELS
@@ -146,7 +148,7 @@ def test_a_damaged_sound_is_a_sound_or_a_reason_and_no_traceback_is_printed(kind
         try:
             sound = decode_audio(io.BytesIO(data), 60)
         except MediaError as reason:
-            assert is_one_line(reason)
+            is_one_line(reason)
             return
         assert (sound.samples.ndim, sound.samples.dtype) == (1, np.float32)
         assert 0 < len(sound.samples) <= 60 * sound.sample_rate
@@ -166,7 +168,7 @@ def test_a_damaged_text_is_a_text_or_a_reason(kind):
         try:
             text = decode_text(io.BytesIO(data))
         except MediaError as reason:
-            assert is_one_line(reason)
+            is_one_line(reason)
             return
         assert text.strip()
         assert "\0" not in text
@@ -182,4 +184,4 @@ def test_any_bytes_are_a_medium_or_a_reason(data):
         try:
             decode(io.BytesIO(data))
         except MediaError as reason:
-            assert is_one_line(reason)
+            is_one_line(reason)

@@ -108,7 +108,7 @@ def test_decoding_takes_no_more_memory_than_stated(results):
     enough = dict(results[0])
     assert enough.pop("sound") == SAMPLES
     assert enough.pop("bomb") == [8, 8]
-    assert enough == dict.fromkeys(enough, [SIDE, SIDE])
+    assert all(size == [SIDE, SIDE] for size in enough.values())
     assert len(enough) == 9
 
 
