@@ -216,7 +216,7 @@ def test_the_encoder_is_moved_to_the_dtype_asked_for(run, byte_histogram):
 
 
 def test_batch_size_workers_and_overwrite_act(run, byte_histogram, write_items):
-    many = write_items(["id", "text"], [[str(n), "x"] for n in range(8)], "many.csv")
+    many = write_items(["id", "text"], [[str(n), f"x{n}"] for n in range(8)], "many.csv")
     encoder = byte_histogram()
     run(encoder, items=many, batch_size=3, workers=2)
     assert [len(batch) for batch in encoder.batches] == [3, 3, 2]
