@@ -1,6 +1,6 @@
 """How fast extraction is, beside what decoding and encoding cost alone.
 
-    python benchmarks/extract.py --encoder packaged:minilm --encoder packaged:whisper-tiny-en --json rates.json
+    python benchmarks/extract.py --encoder packaged:minilm --encoder timm:resnet50 --json rates.json
 
 For each encoder and each of its media: t_decode (reading, decoding and preprocessing alone) and
 t_encode (the encoder alone, on the batches that the pipeline makes), in seconds an item, both on
@@ -53,9 +53,10 @@ def lines(result: dict[str, Any]) -> list[str]:
     """A result for people."""
     found = [
         f"{result['encoder']} on {result['items']} {result['media']} ({result['modality']})",
-        f"  t_decode {1e3 * result['t_decode']:.3f} ms, t_encode {1e3 * result['t_encode']:.3f} ms an"
-        f" item; ideal {result['ideal_items_per_s']:.1f} items/s",
-        f"  pipeline {result['pipeline_items_per_s']:.1f} items/s, ratio {result['ratio']:.3f}",
+        f"  t_decode {1e3 * result['t_decode']:.3f} ms, t_encode {1e3 * result['t_encode']:.3f} ms;"
+        f" ideal {result['ideal_items_per_s']:.1f} items/s",
+        f"  pipeline {result['pipeline_items_per_s']:.1f} items/s, ratio {result['ratio']:.3f}"
+        f" (of CPU seconds {result['cpu_ratio']:.3f})",
     ]
     if "sorted_over_unsorted" in result:
         found.append(
@@ -88,10 +89,10 @@ def plan(uris: Sequence[str], media: Sequence[str]) -> list[tuple[str, str, Moda
     return pairs
 
 
-def make(name: str, modality: Modality, folder: Path) -> Media:
+def make(name: str, modality: Modality, folder: Path, count: int | None) -> Media:
     """Media by name, or a person's own table."""
     if name in MEDIA:
-        return MEDIA[name][1](folder)
+        return MEDIA[name][1](folder, count)
     return Media(name, modality, Path(name))
 
 
@@ -106,6 +107,7 @@ def main() -> None:
     )
     parser.add_argument("--folder", type=Path, help="where media are kept; default: not kept")
     parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--limit", type=int, help="the first so many of each of our media")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--workers", type=int, help="default: the number of processors")
@@ -135,7 +137,7 @@ def measure_all(given: argparse.Namespace) -> list[str]:
         folder: Path = given.folder or scratch / "media"
         folder.mkdir(parents=True, exist_ok=True)
         for uri, name, modality in pairs:
-            media = make(name, modality, folder.resolve())
+            media = make(name, modality, folder.resolve(), given.limit)
             encoder = load_encoder(
                 uri,
                 modality,

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -27,31 +27,54 @@ from extract.preparation import Preparation
 _WARM_UP = 32
 
 
+class Seconds(NamedTuple):
+    """What something took by the clock, and of all cores that this process used meanwhile."""
+
+    clock: float
+    cpu: float
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self._started, self._cpu_started = time.perf_counter(), time.process_time()
+
+    def seconds(self) -> Seconds:
+        return Seconds(time.perf_counter() - self._started, time.process_time() - self._cpu_started)
+
+
 @dataclass
 class Times:
     """Seconds for all items, one entry a round."""
 
-    decode: list[float] = field(default_factory=list)
-    encode: list[float] = field(default_factory=list)
-    pipeline: list[float] = field(default_factory=list)
-    unsorted: list[float] = field(default_factory=list)
+    decode: list[Seconds] = field(default_factory=list)
+    encode: list[Seconds] = field(default_factory=list)
+    pipeline: list[Seconds] = field(default_factory=list)
+    unsorted: list[Seconds] = field(default_factory=list)
     """The pipeline, with an encoder that says that all items are alike; empty if not asked for."""
 
     def result(self, items: int) -> dict[str, Any]:
         """The figures of a number of items, from the medians of the rounds."""
-        decode, encode, pipeline = map(statistics.median, (self.decode, self.encode, self.pipeline))
+        clock, cpu = (
+            {
+                name: statistics.median(values)
+                for name, rounds in vars(self).items()
+                if (values := [getattr(seconds, kind) for seconds in rounds])
+            }
+            for kind in Seconds._fields
+        )
         figures: dict[str, Any] = {
             "items": items,
-            "t_decode": decode / items,
-            "t_encode": encode / items,
-            "ideal_items_per_s": items / (decode + encode),
-            "pipeline_items_per_s": items / pipeline,
-            "ratio": (decode + encode) / pipeline,
+            "t_decode": clock["decode"] / items,
+            "t_encode": clock["encode"] / items,
+            "ideal_items_per_s": items / (clock["decode"] + clock["encode"]),
+            "pipeline_items_per_s": items / clock["pipeline"],
+            "ratio": (clock["decode"] + clock["encode"]) / clock["pipeline"],
+            # On a machine with other work the cores' seconds tell more than the clock's.
+            "cpu_ratio": (cpu["decode"] + cpu["encode"]) / cpu["pipeline"],
         }
         if self.unsorted:
-            unsorted = statistics.median(self.unsorted)
-            figures["unsorted_items_per_s"] = items / unsorted
-            figures["sorted_over_unsorted"] = unsorted / pipeline
+            figures["unsorted_items_per_s"] = items / clock["unsorted"]
+            figures["sorted_over_unsorted"] = clock["unsorted"] / clock["pipeline"]
         return figures | {"rounds": vars(self)}
 
 
@@ -147,8 +170,11 @@ class Measurement:
             times.pipeline.append(self._run(self._encoder))
             if unsorted:
                 times.unsorted.append(self._run(_Unsorted(self._encoder)))
-            last = {name: f"{values[-1]:.2f}" for name, values in vars(times).items() if values}
-            said = ", ".join(f"{name} {seconds} s" for name, seconds in last.items())
+            said = ", ".join(
+                f"{name} {values[-1].clock:.2f} s ({values[-1].cpu:.2f} CPU)"
+                for name, values in vars(times).items()
+                if values
+            )
             tell(f"round {done} of {rounds}: {said}; load {os.getloadavg()[0]:.1f}")
         return times
 
@@ -158,8 +184,8 @@ class Measurement:
         self._run(recording)
         return recording.batches
 
-    def _decode(self, items: int) -> float:
-        started = time.perf_counter()
+    def _decode(self, items: int) -> Seconds:
+        started = _Clock()
         with Preparation(
             (
                 self._catalog.items(row, min(row + self._config.rows_per_part, items))
@@ -172,16 +198,16 @@ class Measurement:
         ) as prepared:
             for _ in prepared:
                 pass
-        return time.perf_counter() - started
+        return started.seconds()
 
-    def _encode(self, batches: Sequence[Sequence[Any]]) -> float:
-        started = time.perf_counter()
+    def _encode(self, batches: Sequence[Sequence[Any]]) -> Seconds:
+        started = _Clock()
         with torch.inference_mode():
             for batch in batches:
                 self._encoder.encode(batch).to("cpu", torch.float32)
-        return time.perf_counter() - started
+        return started.seconds()
 
-    def _run(self, encoder: Encoder) -> float:
-        started = time.perf_counter()
+    def _run(self, encoder: Encoder) -> Seconds:
+        started = _Clock()
         run(self._config, encoder=encoder)
-        return time.perf_counter() - started
+        return started.seconds()

@@ -142,7 +142,7 @@ class Preparation:
             encoder: preprocesses them.
             workers: threads.
             ahead: as the attribute.
-            beside: how many threads may begin a row while the encoder computes; None: all.
+            beside: how many of them may begin a row while the encoder computes; None: all.
         """
         self.ahead = ahead
         self._reader, self._encoder = reader, encoder
@@ -288,6 +288,16 @@ class Preparation:
             else:
                 self._bytes += sum(row.size for row in done)
             self._changed.notify_all()
+
+
+def threads_beside(device: torch.device, cores: int) -> int:
+    """How many threads may prepare items while an encoder computes on a device.
+
+    On the processor it has torch's threads, as a rule one a core. They wait for one another at the
+    end of every operation, so if another thread takes one core away, all stand still: there only
+    the cores that torch leaves over prepare meanwhile.
+    """
+    return max(0, cores - torch.get_num_threads()) if device.type == "cpu" else cores
 
 
 def size_of(value: object) -> int:

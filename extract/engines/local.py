@@ -58,7 +58,7 @@ def run_parts(
     reader, batches = Reader.of(config, catalog.base), BatchSize(config.batch_size)
     writer = ThreadPoolExecutor(1, thread_name_prefix="write")
     written: Future[None] | None = None
-    stream_of_rows = preparing(
+    preparation = preparing(
         items(),
         reader,
         encoder,
@@ -66,7 +66,7 @@ def run_parts(
         workers=workers,
         beside=threads_beside(resolve_device(config.device), os.cpu_count() or 1),
     )
-    with writer, stream_of_rows as stream:
+    with writer, preparation as stream:
         for part in parts:
             content = encode_part(
                 stream,

@@ -12,7 +12,7 @@ from extract import preparation
 from extract.catalog import Item
 from extract.errors import InputError
 from extract.media.reading import Reader
-from extract.preparation import Preparation, Prepared, prepare, size_of
+from extract.preparation import Preparation, prepare, size_of, threads_beside
 
 
 @pytest.fixture
@@ -300,3 +300,15 @@ def test_a_length_that_is_no_whole_number_ends_the_run_in_one_line(reader, byte_
     encoder.length = lambda _: length
     with pytest.raises(InputError, match=r"ByteHistogram\.length\(\) must give a whole number"):
         prepare(Item("a", None, "x"), reader, encoder)
+
+
+def test_on_the_processor_only_cores_that_torch_leaves_over_prepare_beside_the_encoder():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert threads_beside(torch.device("cpu"), 4) == 1
+        assert threads_beside(torch.device("cpu"), 3) == 0
+        assert threads_beside(torch.device("cpu"), 2) == 0
+        assert threads_beside(torch.device("cuda", 0), 3) == 3
+    finally:
+        torch.set_num_threads(before)
