@@ -1,14 +1,17 @@
 """The local engine: one process works through the parts of a store that are not whole yet."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from extract.catalog import Catalog, Item
 from extract.config import ExtractionConfig
+from extract.device import resolve_device
 from extract.encoders.base import Encoder
 from extract.engines.parts import Outcome, Tally, preparing
 from extract.media.reading import Reader
-from extract.pipeline import Faults, encode_part
-from extract.preparation import Prepared
+from extract.pipeline import BatchSize, Faults, encode_part
+from extract.preparation import Prepared, threads_beside
 from extract.store import FeatureStore
 
 
@@ -42,27 +45,43 @@ def run_parts(
     tally = Tally(store, parts, config.max_errors)
     faults = Faults(encoded=tally.encoded)
 
-    def finished(prepared: Prepared) -> None:
-        advance(1)
-        if prepared.status == "failed":
-            tally.add(Outcome(failed=1, last=(prepared.id, prepared.reason or "")))
+    def finished(rows: Sequence[Prepared]) -> None:
+        advance(len(rows))
+        for prepared in rows:
+            if prepared.status == "failed":
+                tally.add(Outcome(failed=1, last=(prepared.id, prepared.reason or "")))
 
-    def items() -> Iterator[Item]:
+    def items() -> Iterator[list[Item]]:
         for part in parts:
-            yield from catalog.find(store.part_ids(part), near=store.part_rows(part).start)
+            yield catalog.find(store.part_ids(part), near=store.part_rows(part).start)
 
-    reader = Reader.of(config, catalog.base)
-    with preparing(items(), reader, encoder, config, workers) as stream:
+    reader, batches = Reader.of(config, catalog.base), BatchSize(config.batch_size)
+    writer = ThreadPoolExecutor(1, thread_name_prefix="write")
+    written: Future[None] | None = None
+    preparation = preparing(
+        items(),
+        reader,
+        encoder,
+        config,
+        workers=workers,
+        beside=threads_beside(resolve_device(config.device), os.cpu_count() or 1),
+    )
+    with writer, preparation as stream:
         for part in parts:
             content = encode_part(
                 stream,
                 len(store.part_rows(part)),
                 encoder,
-                batch_size=config.batch_size,
+                batches=batches,
                 faults=faults,
                 finished=finished,
             )
             if part == parts[-1]:
                 # A table of few items: all there are have been tried.
                 faults.check(at_least=1)
-            store.write_part(part, content)
+            # Synced to the disk while the next part is encoded; never more than one waits.
+            if written is not None:
+                written.result()
+            written = writer.submit(store.write_part, part, content)
+        if written is not None:
+            written.result()

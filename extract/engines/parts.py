@@ -1,7 +1,7 @@
 """What the engines have in common: reading and preparing rows, and counting failures."""
 
 import warnings
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from extract.encoders.base import Encoder
 from extract.errors import TooManyErrors
 from extract.media.reading import Reader
 from extract.pipeline import Faults
-from extract.preparation import TASK_ROWS, Preparation, prepare
+from extract.preparation import Preparation
 from extract.store import FeatureStore
 
 
@@ -94,15 +94,31 @@ class UndecidedFaults(Faults):
 
 @contextmanager
 def preparing(
-    items: Iterable[Item], reader: Reader, encoder: Encoder, config: ExtractionConfig, workers: int
+    parts: Iterable[Sequence[Item]],
+    reader: Reader,
+    encoder: Encoder,
+    config: ExtractionConfig,
+    *,
+    workers: int,
+    beside: int,
 ) -> Iterator[Preparation]:
-    """Rows decoded and preprocessed in ``workers`` threads, in their order."""
+    """Rows of parts decoded and preprocessed in threads, in their order.
+
+    Args:
+        parts: the items of one part after another.
+        reader: decodes their media.
+        encoder: preprocesses them.
+        config: the batch size.
+        workers: threads.
+        beside: how many of them go on while the encoder computes, as ``threads_beside`` says.
+    """
     preparation = Preparation(
-        items,
-        lambda item: prepare(item, reader, encoder),
+        parts,
+        reader,
+        encoder,
         workers=workers,
-        task_rows=TASK_ROWS[config.modality],
         ahead=2 * config.batch_size,
+        beside=beside,
     )
     with warnings.catch_warnings(), preparation as stream:
         # Here and not around each picture: filters belong to the whole process, not to a thread.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from extract.engines.parts import Outcome
     from extract.manifest import StoreManifest
     from extract.media.reading import Reader
+    from extract.pipeline import BatchSize
     from extract.store import FeatureStore
 
 
@@ -68,6 +69,7 @@ class PartActor:
         self._setup: Setup
         self._encoder: Encoder
         self._store: FeatureStore
+        self._batches: BatchSize
 
     def enter(self, folder: str, *, on_path: bool) -> None:
         """Go to the driver's working folder; ``load`` tells if that failed.
@@ -101,6 +103,7 @@ class PartActor:
         import torch
 
         from extract.encoders.ready import plain_fingerprint, ready_encoder
+        from extract.pipeline import BatchSize
         from extract.store import FeatureStore
 
         torch.set_num_threads(self._setup.cores)
@@ -130,6 +133,7 @@ class PartActor:
                 f" {'; '.join(differences)}"
             )
         self._store, self._encoder = store, encoder
+        self._batches = BatchSize(config.batch_size)
 
     def encode(self, part: int, items: "Sequence[Item]", *, proven: bool) -> Answer:
         """Encode a part and write it.
@@ -142,18 +146,29 @@ class PartActor:
         Returns:
             Counts of the part that is now whole on the disk, or why there is none.
         """
+        import torch
+
         from extract.engines.parts import DoubtfulError, UndecidedFaults, outcome_of, preparing
         from extract.pipeline import encode_part
+        from extract.preparation import threads_beside
 
         config, faults = self._setup.config, UndecidedFaults(encoded=proven)
-        workers = config.workers or self._setup.cores
+        cores = self._setup.cores
+        preparation = preparing(
+            [items],
+            self._setup.reader,
+            self._encoder,
+            config,
+            workers=config.workers or cores,
+            beside=threads_beside(torch.device(self._setup.device), cores),
+        )
         try:
-            with preparing(items, self._setup.reader, self._encoder, config, workers) as stream:
+            with preparation as stream:
                 content = encode_part(
                     stream,
                     len(items),
                     self._encoder,
-                    batch_size=config.batch_size,
+                    batches=self._batches,
                     faults=faults,
                     finished=lambda _: None,
                 )

@@ -1,7 +1,7 @@
 """From a row of the item table to a decoded medium, or the reason why not."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,20 +60,39 @@ class Reader:
         except (MediaError, OSError):
             return None
 
-    def read_text(self, text: str) -> tuple[str, Raw | MediaError]:
-        """SHA-256 of a table's text and the text itself, or why it cannot be used."""
+    def read_text(
+        self, text: str, repeats: Callable[[str], bool] | None = None
+    ) -> tuple[str, Raw | MediaError | None]:
+        """SHA-256 of a table's text and the text itself, or why it cannot be used.
+
+        Args:
+            text: as the table gives it.
+            repeats: asked with the digest whether this content is at hand already; then there is
+                None in place of the text.
+        """
         digest = self.text_digest(text)
+        if repeats is not None and repeats(digest):
+            return digest, None
         try:
             return digest, clean_text(text)
         except MediaError as error:
             return digest, error
 
-    def read_file(self, path: str) -> tuple[str | None, Raw | MediaError]:
-        """SHA-256 of a file's bytes (None if they were not read) and what it holds, or why not."""
+    def read_file(
+        self, path: str, repeats: Callable[[str], bool] | None = None
+    ) -> tuple[str | None, Raw | MediaError | None]:
+        """SHA-256 of a file's bytes (None if they were not read) and what it holds, or why not.
+
+        Args:
+            path: as the table gives it.
+            repeats: as of ``read_text``; then nothing is decoded.
+        """
         digest = None
         try:
             with self._open(path) as handle:
                 digest = _sha256(handle)
+                if repeats is not None and repeats(digest):
+                    return digest, None
                 handle.seek(0)
                 return digest, self._decode(handle)
         except MediaError as error:

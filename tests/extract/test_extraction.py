@@ -1,3 +1,4 @@
+import copy
 import json
 import math
 
@@ -199,24 +200,42 @@ def test_an_encoder_that_breaks_the_contract_is_refused_before_a_store_is_begun(
     assert not (tmp_path / "store").exists()
 
 
-def test_the_encoder_is_moved_to_the_dtype_asked_for(run, byte_histogram):
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_the_dtype_is_what_the_encoder_computes_in(run, byte_histogram, tmp_path, dtype):
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(256, 256)
+
     class Linear(byte_histogram):
         def __init__(self):
             super().__init__()
-            self.layer = torch.nn.Linear(256, 256)
+            self.layer = copy.deepcopy(layer)
 
         def encode(self, batch):
             return self.layer(super().encode(batch).to(self.layer.weight.dtype))
 
-    encoder = Linear()
-    run(encoder, dtype="bfloat16", device="cpu")
-    assert encoder.layer.weight.dtype == torch.bfloat16
+    encoder, precision = Linear(), getattr(torch, dtype)
+    run(encoder, dtype=dtype, device="cpu", batch_size=64)
+    assert encoder.layer.weight.dtype == precision
+    store = extract.FeatureStore.open(tmp_path / "store")
+    assert store.manifest.dtype == dtype
+    (batch,) = encoder.batches
+    counts = torch.stack([torch.bincount(torch.tensor([*text]), minlength=256) for text in batch])
+    with torch.inference_mode():
+        wanted = layer.to(precision)(counts.to(precision)).float().numpy()
+    loaded = store.load()
+    # Stored as float32, with just the numbers of the precision asked for.
+    assert loaded.vectors.dtype == np.float32
+    found = loaded.vectors[loaded.present]
+    np.testing.assert_array_equal(sorted(map(tuple, found)), sorted(map(tuple, wanted)))
+
+
+def test_a_device_that_is_not_there_is_refused(run):
     with pytest.raises(extract.InputError, match="cuda:99"):
         run(device="cuda:99", overwrite=True)
 
 
 def test_batch_size_workers_and_overwrite_act(run, byte_histogram, write_items):
-    many = write_items(["id", "text"], [[str(n), "x"] for n in range(8)], "many.csv")
+    many = write_items(["id", "text"], [[str(n), f"x{n}"] for n in range(8)], "many.csv")
     encoder = byte_histogram()
     run(encoder, items=many, batch_size=3, workers=2)
     assert [len(batch) for batch in encoder.batches] == [3, 3, 2]

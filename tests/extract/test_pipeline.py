@@ -1,37 +1,43 @@
+import time
+import weakref
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from extract import pipeline
 from extract.catalog import Item
 from extract.errors import InputError
 from extract.media.reading import Reader
-from extract.pipeline import Faults, encode_part
-from extract.preparation import Preparation, prepare
+from extract.pipeline import BatchSize, Faults, encode_part
+from extract.preparation import Preparation
 
 WORDS = ["a", "bb" * 50, "ccc", "", "d" * 30, None, "ee", "é" * 7, "f" * 99, "gg g"]
 
 
 @pytest.fixture
 def run_part(tmp_path):
-    def run(texts, encoder, *, batch_size=3, workers=2, faults=None, finished=lambda row: None):
+    def run(
+        texts,
+        encoder,
+        *,
+        batch_size=3,
+        workers=2,
+        faults=None,
+        batches=None,
+        finished=lambda rows: None,
+    ):
         reader = Reader(modality="text", base=tmp_path, roots=[tmp_path], max_seconds=1)
         items = [Item(f"i{k}", None, text) for k, text in enumerate(texts)]
-        stream = Preparation(
-            items,
-            lambda item: prepare(item, reader, encoder),
-            workers=workers,
-            task_rows=1,
-            ahead=4,
-        )
-        faults = faults or Faults(encoded=False)
-        with stream:
+        with Preparation([items], reader, encoder, workers=workers, ahead=4) as stream:
             return encode_part(
                 stream,
                 len(texts),
                 encoder,
-                batch_size=batch_size,
-                faults=faults,
+                batches=batches or BatchSize(batch_size),
+                faults=faults or Faults(encoded=False),
                 finished=finished,
             )
 
@@ -147,18 +153,94 @@ def test_an_encoder_that_breaks_its_contract_ends_the_run(run_part, byte_histogr
         run_part(["a", "b", "c"], Wrong())
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.OutOfMemoryError("CUDA out of memory"),
-        MemoryError(),
-        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
-    ],
-)
-def test_running_out_of_memory_says_what_to_lower(run_part, byte_histogram, error):
-    encoder = failing_on(byte_histogram, b"b", error)
-    with pytest.raises(InputError, match=r"batch of 3; choose a smaller --batch-size"):
-        run_part(["a", "b", "c"], encoder)
+class NoRoom:
+    """Mixed into an encoder: raises once a batch holds more than so many items, or a long one."""
+
+    most, longest, error = 2, 10**9, torch.OutOfMemoryError
+
+    def encode(self, batch):
+        vectors = super().encode(batch)  # notes the batch
+        if len(batch) > self.most or max(map(len, batch)) > self.longest:
+            raise self.error("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return vectors
+
+
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError,
+    MemoryError,
+    lambda _: RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate"),
+    lambda _: RuntimeError("MPS backend out of memory"),
+    lambda _: RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY)
+def test_a_batch_halves_itself_when_memory_runs_out_and_stays_halved(
+    run_part, byte_histogram, histogram_of, caplog, error
+):
+    encoder = type("Small", (NoRoom, byte_histogram), {"error": staticmethod(error)})()
+    texts, batches = [f"{k:02}" for k in range(20)], BatchSize(7)
+    part = run_part(texts, encoder, batches=batches)
+    np.testing.assert_array_equal(part.vectors, [histogram_of(text) for text in texts])
+    assert part.statuses["status"].to_list() == ["ok"] * 20
+    # 7 are tried once; 4 and 3 then; afterwards never more than 2.
+    sizes = [len(batch) for batch in encoder.batches]
+    assert sizes == [7, 4, 2, 2, 3, 2, 1] + [2] * 6 + [1]
+    # Said once, with what to do about it the next time.
+    (said,) = caplog.messages
+    assert said == "out of memory: the encoder gets 2 items at once from now on (--batch-size 2)"
+    # Another part of the run begins with what is known to fit.
+    encoder.batches.clear()
+    run_part(texts, encoder, batches=batches)
+    assert max(len(batch) for batch in encoder.batches) == batches.now
+
+
+def test_an_item_that_does_not_fit_even_alone_is_a_failure_and_slows_no_other(
+    run_part, byte_histogram, histogram_of, caplog
+):
+    encoder = type("Small", (NoRoom, byte_histogram), {"most": 99, "longest": 50})()
+    texts = [*(f"{k:02}" for k in range(15)), "x" * 60, *(f"{k:02}" for k in range(20, 24))]
+    part = run_part(texts, encoder, batch_size=4)
+    reason = "out of memory while preparing or encoding this item"
+    assert part.statuses["reason"].to_list() == [None] * 15 + [reason] + [None] * 4
+    assert np.isnan(part.vectors[15]).all()
+    rest = [row for row in range(20) if row != 15]
+    np.testing.assert_array_equal(part.vectors[rest], [histogram_of(texts[row]) for row in rest])
+    encoder.batches.clear()
+    batches = BatchSize(4)
+    run_part([*texts, "y" * 2000], encoder, batches=batches)
+    assert batches.now == 4
+    assert not caplog.messages
+
+
+def test_memory_that_is_gone_for_good_ends_the_run_instead_of_failing_every_item(
+    run_part, byte_histogram
+):
+    encoder = type("Full", (NoRoom, byte_histogram), {"most": 0})()
+    texts = [f"{k:03}" for k in range(200)]
+    with pytest.raises(
+        InputError, match=r"out of memory for each of the last 64 items, even alone"
+    ):
+        run_part(texts, encoder, batch_size=16, faults=Faults(encoded=True))
+
+
+def test_what_a_failed_attempt_held_is_let_go_before_the_next(run_part, byte_histogram):
+    alive = weakref.WeakSet()
+
+    class Activations:
+        pass
+
+    class Hungry(byte_histogram):
+        def encode(self, batch):
+            assert not alive, "the last attempt still holds its memory"
+            held = Activations()
+            alive.add(held)
+            if len(batch) > 1 or batch[0] == b"c":
+                raise MemoryError
+            return super().encode(batch)
+
+    part = run_part(["a", "b", "c", "d", "e"], Hungry(), batch_size=4)
+    assert part.statuses["status"].to_list() == ["ok", "ok", "failed", "ok", "ok"]
 
 
 def test_a_device_that_failed_ends_the_run(run_part, byte_histogram):
@@ -181,7 +263,7 @@ def test_an_encoder_that_fails_on_everything_is_at_fault_itself(
 
     setattr(Broken, method, broken)
     with pytest.raises(InputError, match="encoder failed: TypeError: unexpected") as ending:
-        run_part(["a"] * 500, Broken(), batch_size=batch_size)
+        run_part([str(k) for k in range(500)], Broken(), batch_size=batch_size)
     # Where it happened is named, and it is noticed long before the end.
     assert "test_pipeline.py:" in str(ending.value)
     assert isinstance(ending.value.__cause__, TypeError)
@@ -223,13 +305,14 @@ def test_the_last_check_takes_even_a_single_item():
 def test_each_row_is_reported_once_when_its_status_is_final(run_part, byte_histogram):
     seen = []
     encoder = failing_on(byte_histogram, b"ccc", RuntimeError("no"))
-    part = run_part(WORDS, encoder, finished=lambda row: seen.append((row.id, row.status)))
-    assert sorted(seen) == list(part.statuses.select("id", "status").iter_rows())
+    part = run_part(WORDS, encoder, finished=seen.extend)
+    told = sorted((row.id, row.status) for row in seen)
+    assert told == list(part.statuses.select("id", "status").iter_rows())
 
 
 def test_prepared_values_are_let_go_once_encoded(run_part, byte_histogram):
     rows = []
-    run_part(WORDS, byte_histogram(), finished=rows.append)
+    run_part(WORDS, byte_histogram(), finished=rows.extend)
     assert len(rows) == 10
     assert all(row.value is None for row in rows)
 
@@ -237,5 +320,85 @@ def test_prepared_values_are_let_go_once_encoded(run_part, byte_histogram):
 def test_a_part_that_no_memory_can_hold_is_one_line(byte_histogram):
     with pytest.raises(InputError, match=r"no memory for .* vectors of 256 .* --rows-per-part"):
         encode_part(
-            iter(()), 10**15, byte_histogram(), batch_size=1, faults=Faults(False), finished=print
+            iter(()),
+            10**15,
+            byte_histogram(),
+            batches=BatchSize(1),
+            faults=Faults(False),
+            finished=print,
+        )
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    texts=st.lists(st.sampled_from(["", " ", "a", "b", "bb", "ccc" * 9, "bad", None]), min_size=1),
+    batch_size=st.integers(1, 5),
+    workers=st.integers(1, 3),
+)
+def test_a_content_is_encoded_once_in_a_part_and_nothing_else_changes(
+    run_part, byte_histogram, texts, batch_size, workers
+):
+    class Picky(byte_histogram):
+        def encode(self, batch):
+            vectors = super().encode(batch)
+            if b"bad" in batch:
+                raise RuntimeError("not this one")
+            return vectors
+
+    encoder, told = Picky(), []
+    part = run_part(
+        texts,
+        encoder,
+        batch_size=batch_size,
+        workers=workers,
+        faults=Faults(encoded=True),
+        finished=told.extend,
+    )
+    seen = {data for batch in encoder.batches for data in batch}
+    usable = {text.encode() for text in texts if text and text.strip()}
+    assert seen == usable
+    if "bad" not in texts:
+        # No batch was tried again: each content was seen once.
+        assert sum(map(len, encoder.batches)) == len(usable)
+    # Every row is as it would be if it were alone in its part.
+    for row, text in enumerate(texts):
+        alone = run_part([text], Picky(), faults=Faults(encoded=True))
+        np.testing.assert_array_equal(part.vectors[row], alone.vectors[0])
+        assert part.statuses.row(row)[1:] == alone.statuses.row(0)[1:]
+    assert sorted(row.id for row in told) == sorted(part.statuses["id"])
+
+
+def test_of_equal_contents_the_first_is_encoded_whichever_thread_is_faster(
+    byte_histogram, tmp_path
+):
+    texts = ["slow", "quick", "slow", "quick", "quick", "slow"]
+    for k, text in enumerate(texts):
+        (tmp_path / f"{k}.txt").write_text(text)
+    items = [Item(f"i{k}", f"{k}.txt", None) for k in range(6)]
+    reader = Reader(modality="text", base=tmp_path, roots=[tmp_path], max_seconds=1)
+
+    class Waiting(byte_histogram):
+        """Lets later rows with the same text overtake the first."""
+
+        prepared = 0
+
+        def preprocess(self, raw):
+            if raw == "slow":
+                time.sleep(0.02)
+            return super().preprocess(raw)
+
+    encoder = Waiting()
+    with Preparation([items], reader, encoder, workers=3, ahead=6) as stream:
+        part = encode_part(
+            stream,
+            6,
+            encoder,
+            batches=BatchSize(8),
+            faults=Faults(encoded=False),
+            finished=lambda rows: None,
+        )
+    assert encoder.batches == [[b"slow", b"quick"]]
+    for row in range(6):
+        np.testing.assert_array_equal(
+            part.vectors[row], part.vectors[row % 2 if row < 4 else 5 - row]
         )

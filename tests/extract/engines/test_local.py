@@ -1,9 +1,16 @@
+import os
+import threading
+import time
+
 import numpy as np
 import pytest
+import torch
 
 import extract
+from extract import pipeline
 from extract.errors import TooManyErrors
 from extract.extraction import run
+from extract.store import FeatureStore
 
 
 @pytest.fixture
@@ -121,3 +128,92 @@ def test_rows_and_vectors_agree_over_the_borders_of_parts(config, byte_histogram
         else:
             text = f"text {'x' * (n % 7)} {n}"
             np.testing.assert_array_equal(loaded.vectors[n], histogram_of(text))
+
+
+@pytest.mark.parametrize("spare", [0, 1])
+def test_no_row_is_begun_on_a_core_that_the_encoder_computes_on(
+    byte_histogram, tmp_path, monkeypatch, spare
+):
+    for n in range(30):
+        (tmp_path / f"{n:02}.txt").write_text(f"text {n}")
+    computing, meanwhile = threading.Event(), []
+
+    class Watching(byte_histogram):
+        def preprocess(self, raw):
+            if computing.is_set():
+                meanwhile.append(raw)
+            time.sleep(0.02)
+            return super().preprocess(raw)
+
+        def encode(self, batch):
+            time.sleep(0.08)  # rows that had begun are finished
+            computing.set()
+            time.sleep(0.04)
+            computing.clear()
+            return super().encode(batch)
+
+    monkeypatch.setattr(pipeline, "WINDOW_ITEMS", 10)
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) - spare))
+    try:
+        if torch.get_num_threads() + spare != (os.cpu_count() or 1):
+            pytest.skip("one core cannot be left over of one")
+        values = {
+            "items": tmp_path,
+            "modality": "text",
+            "out": tmp_path / "store",
+            "batch_size": 10,
+        }
+        summary = run(
+            extract.ExtractionConfig.parse(values | {"device": "cpu", "workers": 3}),
+            encoder=Watching(),
+        )
+    finally:
+        torch.set_num_threads(before)
+    assert summary.ok == 30
+    assert bool(meanwhile) == bool(spare)
+
+
+def test_a_part_is_written_while_the_next_is_encoded_and_a_failure_to_write_ends_the_run(
+    config, byte_histogram, monkeypatch, tmp_path
+):
+    written, encoding = [], threading.Event()
+
+    def slow(store, part, content):
+        if part == 0:
+            # Passes only if the next part is being encoded now.
+            assert encoding.wait(20)
+        written.append(part)
+        if part == 1:
+            raise extract.InputError("the disk is full")
+        write_part(store, part, content)
+
+    class Telling(byte_histogram):
+        def encode(self, batch):
+            if any(int(data.split()[-1]) >= 10 for data in batch):
+                encoding.set()
+            return super().encode(batch)
+
+    write_part = FeatureStore.write_part
+    monkeypatch.setattr(FeatureStore, "write_part", slow)
+    with pytest.raises(extract.InputError, match="the disk is full"):
+        run(config(), encoder=Telling())
+    assert written == [0, 1]
+    monkeypatch.undo()
+    monkeypatch.setattr(Telling, "encode", byte_histogram.encode)
+    assert run(config(), encoder=Telling()).processed == 15
+
+
+def test_what_memory_allows_is_known_to_the_next_part(config, byte_histogram):
+    class Small(byte_histogram):
+        def encode(self, batch):
+            vectors = super().encode(batch)
+            if len(batch) > 2:
+                raise MemoryError
+            return vectors
+
+    encoder = Small()
+    run(config(), encoder=encoder)
+    sizes = [len(batch) for batch in encoder.batches]
+    assert sizes[0] == 4
+    assert max(sizes[1:]) == 2
