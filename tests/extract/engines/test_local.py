@@ -158,7 +158,12 @@ def test_no_row_is_begun_on_a_core_that_the_encoder_computes_on(
     try:
         if torch.get_num_threads() + spare != (os.cpu_count() or 1):
             pytest.skip("one core cannot be left over of one")
-        values = {"items": tmp_path, "modality": "text", "out": tmp_path / "store", "batch_size": 10}
+        values = {
+            "items": tmp_path,
+            "modality": "text",
+            "out": tmp_path / "store",
+            "batch_size": 10,
+        }
         summary = run(
             extract.ExtractionConfig.parse(values | {"device": "cpu", "workers": 3}),
             encoder=Watching(),
