@@ -248,7 +248,7 @@ class _OpenPart:
         return fewest if any(row.status == "failed" for row in batch) else min(half, fewest)
 
     def _keep(self, rows: Sequence[int], encoded: NDArray[np.float32]) -> None:
-        finite = np.asarray(np.isfinite(encoded).all(axis=1))
+        finite: NDArray[np.bool_] = np.asarray(np.isfinite(encoded).all(axis=1))
         if finite.all():
             self._vectors[rows] = encoded
             return

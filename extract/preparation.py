@@ -18,7 +18,7 @@ from extract.catalog import Item
 from extract.encoders.base import Encoder, Raw
 from extract.errors import InputError
 from extract.media.files import MediaError
-from extract.media.reading import Reader
+from extract.media.reading import Reader, RepeatedError
 from extract.store import Status
 
 NO_VALUE = "no value in the table"
@@ -83,14 +83,14 @@ def prepare(
         InputError: what the encoder raised as such, or its ``length`` is no whole number.
     """
     digest: str | None
-    raw: Raw | MediaError | None
+    raw: Raw | MediaError
     if item.text is not None:
         digest, raw = reader.read_text(item.text, repeats)
     elif item.path is not None:
         digest, raw = reader.read_file(item.path, repeats)
     else:
         return Prepared(item.id, "missing", NO_VALUE if item.in_table else NOT_IN_TABLE)
-    if raw is None:
+    if isinstance(raw, RepeatedError):
         return Prepared(item.id, "ok", None, digest)
     if isinstance(raw, MediaError):
         return Prepared(item.id, "failed", str(raw), digest)

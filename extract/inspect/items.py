@@ -109,13 +109,10 @@ def read_media(
             # What Pillow has to say of a file is in that item's reason, or did no harm.
             warnings.filterwarnings("ignore", module=r"PIL\.")
             for item in items:
-                raw: Raw | MediaError | None = None
                 if item.text is not None:
-                    raw = reader.read_text(item.text)[1]
+                    use(item.id, modality, reader.read_text(item.text)[1])
                 elif item.path is not None:
-                    raw = reader.read_file(item.path)[1]
-                if raw is not None:
-                    use(item.id, modality, raw)
+                    use(item.id, modality, reader.read_file(item.path)[1])
     return found
 
 

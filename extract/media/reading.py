@@ -24,6 +24,10 @@ _MAX_BYTES: dict[Modality, int] = {
 }
 
 
+class RepeatedError(MediaError):
+    """Nothing was decoded, because the same content is at hand already."""
+
+
 @dataclass(frozen=True)
 class Reader:
     """Where media may be read and how they are decoded; used by several threads at once."""
@@ -62,17 +66,17 @@ class Reader:
 
     def read_text(
         self, text: str, repeats: Callable[[str], bool] | None = None
-    ) -> tuple[str, Raw | MediaError | None]:
+    ) -> tuple[str, Raw | MediaError]:
         """SHA-256 of a table's text and the text itself, or why it cannot be used.
 
         Args:
             text: as the table gives it.
-            repeats: asked with the digest whether this content is at hand already; then there is
-                None in place of the text.
+            repeats: asked with the digest whether this content is at hand already; then
+                ``RepeatedError`` stands in place of the text.
         """
         digest = self.text_digest(text)
         if repeats is not None and repeats(digest):
-            return digest, None
+            return digest, RepeatedError()
         try:
             return digest, clean_text(text)
         except MediaError as error:
@@ -80,7 +84,7 @@ class Reader:
 
     def read_file(
         self, path: str, repeats: Callable[[str], bool] | None = None
-    ) -> tuple[str | None, Raw | MediaError | None]:
+    ) -> tuple[str | None, Raw | MediaError]:
         """SHA-256 of a file's bytes (None if they were not read) and what it holds, or why not.
 
         Args:
@@ -92,7 +96,7 @@ class Reader:
             with self._open(path) as handle:
                 digest = _sha256(handle)
                 if repeats is not None and repeats(digest):
-                    return digest, None
+                    return digest, RepeatedError()
                 handle.seek(0)
                 return digest, self._decode(handle)
         except MediaError as error:
