@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from extract.errors import InputError
-from extract.files import read_json, write_bytes, write_json
+from extract.files import read_json, remove_leftovers, write_bytes, write_json
 from extract.locations import Location, location
 from extract.manifest import StoreManifest
 
@@ -150,6 +150,7 @@ class FeatureStore:
 
     @classmethod
     def _begin(cls, path: Location, manifest: StoreManifest, ids: Iterable[str]) -> "FeatureStore":
+        _remove_leftovers(path / "manifest.json")
         write_json(path / "manifest.json", manifest.model_dump(mode="json"))
         store = cls(path, manifest)
         store.add_items(ids)
@@ -174,7 +175,9 @@ class FeatureStore:
                 )
                 count += len(block)
         if count:
-            write_bytes(self.path / self._next_addition(), data.getbuffer())
+            place = self.path / self._next_addition()
+            _remove_leftovers(place)
+            write_bytes(place, data.getbuffer())
             self._open_addition()
         return count
 
@@ -256,7 +259,7 @@ class FeatureStore:
     @property
     def is_complete(self) -> bool:
         """Whether every part has been finished; ``verify`` also compares the digests."""
-        return self._unfinished() == []
+        return self.part_count > 0 and self._unfinished() == []
 
     @property
     def has_finished_parts(self) -> bool:
@@ -455,6 +458,12 @@ class FeatureStore:
                 f" parts are absent, the first is part {absent[0]}); run the same extraction again"
                 " to finish it"
             )
+
+
+def _remove_leftovers(place: Location) -> None:
+    """Delete what kills left beside a file; in a remote store there is none."""
+    if isinstance(place, Path):
+        remove_leftovers(place)
 
 
 def check_free(path: Location) -> None:

@@ -72,8 +72,11 @@ def contents(out: Path) -> dict[str, bytes]:
 
 
 def is_finished(out: Path) -> bool:
-    """A kill may come after the last file was written."""
-    return (out / "manifest.json").exists() and not extract.FeatureStore.open(out).verify()
+    """A kill may come after the last file was written, or before there is an item."""
+    if not (out / "manifest.json").exists():
+        return False
+    store = extract.FeatureStore.open(out)
+    return store.part_count > 0 and store.verify() == []
 
 
 def wait_for_its_beginning(commands, extractions: Extractions, out: Path) -> None:
@@ -87,8 +90,13 @@ def local(tmp_path_factory):
     return Extractions(tmp_path_factory.mktemp("local"), seconds="0.002")
 
 
-def test_killed_from_outside_at_random_moments(local, tmp_path, new_commands):
-    draw, commands, whole = random.Random(SEED), new_commands(), tmp_path / "whole"
+@pytest.fixture(scope="module")
+def commands(new_commands):
+    return new_commands()
+
+
+def test_killed_from_outside_at_random_moments(local, tmp_path, commands):
+    draw, whole = random.Random(SEED), tmp_path / "whole"
     commands.start(local.command(whole), whole)
     wait_for_its_beginning(commands, local, whole)
     began = time.monotonic()
@@ -126,10 +134,8 @@ def test_killed_from_outside_at_random_moments(local, tmp_path, new_commands):
     print(f"{killed} kills over {runs} stores of {seconds:.1f} s")
 
 
-def test_killed_before_an_access_to_its_files_and_again_while_going_on(
-    local, tmp_path, new_commands
-):
-    draw, commands, whole = random.Random(SEED), new_commands(), tmp_path / "whole"
+def test_killed_before_an_access_to_its_files_and_again_while_going_on(local, tmp_path, commands):
+    draw, whole = random.Random(SEED), tmp_path / "whole"
     # Two parts and a short one.
     items = tmp_path / "items.csv"
     items.write_text("".join((local.folder / "items.csv").read_text().splitlines(True)[:20]))

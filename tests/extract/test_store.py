@@ -281,3 +281,19 @@ def test_a_store_whose_first_run_ended_before_its_ids_were_written_is_empty(stor
     assert (opened.part_count, opened.item_count, opened.has_finished_parts) == (0, 0, False)
     with pytest.raises(InputError, match="is empty: its first run was stopped"):
         opened.load()
+
+
+def test_what_kills_left_beside_the_manifest_and_the_ids_is_removed(tmp_path):
+    (tmp_path / ".manifest.json.x1y2.tmp").touch()
+    store = FeatureStore.create(tmp_path, manifest(), IDS)
+    (tmp_path / ".items-1.parquet.x1y2.tmp").touch()
+    store.add_items(["another"])
+    names = sorted(file.name for file in tmp_path.iterdir())
+    assert names == ["items-0.parquet", "items-1.parquet", "manifest.json"]
+
+
+def test_a_store_that_has_no_items_yet_is_not_complete(tmp_path):
+    store = FeatureStore.create(tmp_path, manifest(), [])
+    assert not store.is_complete
+    with pytest.raises(InputError, match="empty: its first run was stopped"):
+        store.load()
