@@ -178,3 +178,12 @@ def test_what_is_no_such_table_is_refused_block_by_block_too(tmp_path, suffix):
     path.write_bytes(b"\xff\xfe\n\xff" * 100)
     with pytest.raises(InputError):
         list(scan_table(path, block_bytes=50))
+
+
+def test_half_a_character_in_a_jsonl_is_named_with_its_line(tmp_path):
+    path = tmp_path / "items.jsonl"
+    path.write_text('{"text": "x"}\n{"text": "\\udd86 dog"}\n')
+    with pytest.raises(InputError, match=r"line 2: half of a character \(\\udd86\)"):
+        read_table(path)
+    path.write_text('{"text": "\\ud83e\\udd86 whole"}\n')
+    assert read_table(path)["text"].to_list() == ["\U0001f986 whole"]

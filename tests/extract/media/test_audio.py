@@ -264,6 +264,12 @@ def test_nothing_but_nan_is_named_and_not_called_silent():
     assert reason == "sound with NaN or infinite samples"
 
 
+@pytest.mark.filterwarnings("error")
+def test_infinities_that_meet_in_two_channels_are_named_without_a_warning():
+    both = np.full((100, 2), [np.inf, -np.inf], np.float32)
+    assert reason_for(encoded(both, subtype="FLOAT")) == "sound with NaN or infinite samples"
+
+
 def test_samples_are_bounded_however_high_the_rate(monkeypatch):
     monkeypatch.setattr("extract.media.audio.MAX_SAMPLES", 10_000)
     data = encoded(tone(seconds=0.1, rate=192_000), 192_000)
