@@ -20,7 +20,7 @@ from extract.media.reading import Reader
 from extract.store import Status
 
 # Rows a thread takes at once: a text is prepared in less time than a task takes to hand over.
-TASK_ROWS = {"text": 32, "image": 1, "audio": 1}
+TASK_ROWS = {"text": 32, "image": 1, "audio": 1, "video": 1}
 
 
 NO_VALUE = "no value in the table"

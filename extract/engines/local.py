@@ -58,7 +58,7 @@ def run_parts(
                 stream,
                 len(store.part_rows(part)),
                 encoder,
-                batch_size=config.batch_size,
+                batch_size=config.items_at_once,
                 faults=faults,
                 finished=finished,
             )

@@ -102,7 +102,7 @@ def preparing(
         lambda item: prepare(item, reader, encoder),
         workers=workers,
         task_rows=TASK_ROWS[config.modality],
-        ahead=2 * config.batch_size,
+        ahead=2 * config.items_at_once,
     )
     with warnings.catch_warnings(), preparation as stream:
         # Here and not around each picture: filters belong to the whole process, not to a thread.

@@ -114,6 +114,7 @@ class PartActor:
             device=self._setup.device,
             dtype=config.dtype,
             compiled=config.compile,
+            frames_at_once=config.batch_size,
         )
         loaded = manifest.model_copy(
             update={
@@ -153,7 +154,7 @@ class PartActor:
                     stream,
                     len(items),
                     self._encoder,
-                    batch_size=config.batch_size,
+                    batch_size=config.items_at_once,
                     faults=faults,
                     finished=lambda _: None,
                 )
