@@ -157,8 +157,7 @@ def load_encoder(
     if not trusted and parsed.options.get("trust_remote_code") == "true":
         parsed.refuse("it would run its author's code: name the encoder yourself to allow that")
     encoder = _load(parsed, modality, trusted)
-    if not serves(encoder.modalities, modality):
-        parsed.refuse(f"it encodes {' and '.join(encoder.modalities)}, not {modality}")
+    _check_serves(parsed, encoder.modalities, modality)
     return as_encoder_of(encoder.to(device, dtype), modality, frames_at_once)
 
 
@@ -250,17 +249,22 @@ def _load(uri: EncoderURI, modality: Modality, trusted: bool) -> Encoder:
     if uri.scheme in SCHEMES:
         fixed = SCHEMES[uri.scheme].modalities
         load: Callable[..., Encoder] = _module(uri.scheme).load
-        if fixed is None:
-            # No library's model takes videos: of each its tower of pictures is meant.
-            return load(uri, "image" if modality == "video" else modality)
-        if not serves(fixed, modality):
-            uri.refuse(f"it encodes {' and '.join(fixed)}, not {modality}")
-        return load(uri)
+        if fixed is None and modality != "video":
+            return load(uri, modality)
+        # No library's model takes videos: of each its tower of pictures is meant.
+        _check_serves(uri, encoder_modalities(str(uri)) if fixed is None else fixed, modality)
+        return load(uri, "image") if fixed is None else load(uri)
     if not trusted:
         uri.refuse("a class is imported only when a person names it: name the encoder yourself")
     # Also while it is constructed: its modules may import their neighbours only then.
     with working_folder_importable():
         return construct(import_class(uri, [*SCHEMES, "plugin"]), uri)
+
+
+def _check_serves(uri: EncoderURI, taken: tuple[Modality, ...], modality: Modality) -> None:
+    if not serves(taken, modality):
+        frames = ", nor pictures, which a video's frames are" if modality == "video" else ""
+        uri.refuse(f"it encodes {' and '.join(taken)}, not {modality}{frames}")
 
 
 def _module(scheme: str) -> ModuleType:

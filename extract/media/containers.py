@@ -131,11 +131,12 @@ class Extent:
         """
         if any(self._last):
             raise MediaError(f"{kind} cut short (its last packet is incomplete)")
-        counted = self._stream.frames if kind == "video" else 0
+        name, claimed = self._container.format.name, self._container.duration
+        # ffmpeg corrects the duration of an AVI by what it finds, but not the number of frames.
+        counted = self._stream.frames if kind == "video" and name == "avi" else 0
         if counted > 1.05 * self.packets + 2:
             raise MediaError(f"video cut short ({self.packets} of {counted} frames)")
-        claimed = self._container.duration
-        if claimed is None or not self._container.format.name.startswith(_TELL_THEIR_LENGTH):
+        if claimed is None or not name.startswith(_TELL_THEIR_LENGTH):
             return
         seconds, length = claimed / 1_000_000, self._end - self._first
         if seconds - length > max(0.5, gap):

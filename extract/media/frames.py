@@ -9,6 +9,7 @@ from PIL import Image
 
 from extract.media.containers import MAX_FRAME_PIXELS, open_container
 from extract.media.files import MediaError
+from extract.media.hdr import HDR_CURVES, from_hdr
 from extract.media.image import MAX_ASPECT, MAX_PIXELS
 from extract.media.pixels import as_rgb
 from extract.media.timeline import Timeline
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 _UNSPECIFIED_MATRIX = 2
 _BT709 = 1
 _HD_HEIGHT = 720
-_HDR_CURVES = (16, 18)  # SMPTE ST 2084 (PQ), ARIB STD-B67 (HLG)
 
 _WIDEST_PIXEL = 4
 """A header that says pixels are wider or higher than this, relative to the other side, lies."""
@@ -63,6 +63,9 @@ def open_video(handle: BinaryIO) -> Iterator[tuple["InputContainer", "VideoStrea
         stream = next((s for s in videos if best is not None and s.index == best.index), videos[0])
         if stream.codec_context is None:
             raise MediaError("no decoder for the video track")
+        if not stream.width * stream.height:
+            # ffmpeg, which was told how large a frame may be, reads no further.
+            raise MediaError(f"damaged video, or too large (over {MAX_FRAME_PIXELS} pixels)")
         check_shape(stream.width, stream.height, MAX_FRAME_PIXELS)
         # There is a thread for each processor already.
         stream.codec_context.thread_count = 1
@@ -184,7 +187,7 @@ def to_picture(frame: "VideoFrame", stream: "VideoStream", most_pixels: int) -> 
     """A frame as a person would see it: RGB, square pixels, upright.
 
     YUV of unnamed colours is taken for BT.709 from 720 lines on, for BT.601 below, as players do.
-    PQ and HLG (HDR) are brought to BT.709 by swscale. Transparency is laid on white.
+    PQ and HLG (HDR) are brought to BT.709. Transparency is laid on white.
 
     Args:
         frame: as it was decoded, of any pixel format.
@@ -194,7 +197,7 @@ def to_picture(frame: "VideoFrame", stream: "VideoStream", most_pixels: int) -> 
     Raises:
         MediaError: too large, or too narrow.
     """
-    from av.video.reformatter import ColorPrimaries, ColorTrc, Interpolation
+    from av.video.reformatter import Interpolation
 
     width, height = square_pixels(frame, stream)
     check_shape(width, height, MAX_FRAME_PIXELS * _WIDEST_PIXEL)
@@ -203,7 +206,6 @@ def to_picture(frame: "VideoFrame", stream: "VideoStream", most_pixels: int) -> 
     smaller = size[0] * size[1] < frame.width * frame.height
     transparent = any(component.is_alpha for component in frame.format.components)
     hd = frame.colorspace == _UNSPECIFIED_MATRIX and frame.height >= _HD_HEIGHT
-    hdr = frame.color_trc in _HDR_CURVES
     kind = "rgba" if transparent else "rgb24"
     flags = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
     rgb = frame.reformat(
@@ -211,11 +213,11 @@ def to_picture(frame: "VideoFrame", stream: "VideoStream", most_pixels: int) -> 
         format=kind,
         src_colorspace=_BT709 if hd else None,
         interpolation=(Interpolation.AREA if smaller else Interpolation.BICUBIC) | flags,
-        dst_color_trc=ColorTrc.BT709 if hdr else None,
-        dst_color_primaries=ColorPrimaries.BT709 if hdr else None,
         threads=1,
     )
     picture = as_rgb(Image.fromarray(rgb.to_ndarray()))
+    if frame.color_trc in HDR_CURVES:
+        picture = picture.filter(from_hdr(frame.color_trc))
     turn = _TURNS.get(_quarter_turn(frame))
     return picture if turn is None else picture.transpose(turn)
 

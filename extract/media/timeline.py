@@ -71,23 +71,27 @@ def read_timeline(
     extent = Extent(container, stream)
     shown: list[int] = []
     keys: list[int] = []
-    ends: list[int] = []
+    duration_of_last = 0
     # Of AVI, times of frames that are not stored in the order of display are guesswork.
     counted = container.format.name == "avi"
     base = stream.time_base or Fraction(1, 1)
     first, last = 0, 0
     for packet in container.demux():
         extent.note(packet)
-        if packet.stream_index != stream.index or packet.size == 0 or packet.is_discard:
+        if packet.stream_index != stream.index or packet.size == 0:
             continue
         at = packet.pts
+        if packet.is_keyframe and at is not None:
+            keys.append(at)
+        if packet.is_discard:  # decoded for the sake of others, but cut off by an edit list
+            continue
         if at is None:
             counted = True
         else:
-            first, last = (min(first, at), max(last, at)) if shown else (at, at)
-            ends.append(at + (packet.duration or 0))
-            if packet.is_keyframe:
-                keys.append(at)
+            first = min(first, at) if shown else at
+            if not shown or at >= last:
+                # Of earlier ones MP4 says when the next is decoded, not when it is shown.
+                last, duration_of_last = at, packet.duration or 0
         shown.append(at or 0)
         if not counted and (last - first) * base > max_seconds:
             raise too_long(max_seconds)
@@ -101,9 +105,9 @@ def read_timeline(
         timeline = Timeline(numbers, start, len(shown), 1 / Fraction(rate), True, False)
     else:
         times = np.unique(np.array(shown, np.int64))
-        # The last frame of some containers has no duration.
-        usual = int(np.median(np.diff(times))) if len(times) > 1 else 0
-        end = max(max(ends), int(times[-1]) + usual)
+        if not duration_of_last and len(times) > 1:
+            duration_of_last = int(np.median(np.diff(times)))
+        end = last + duration_of_last
         keyed = np.unique(np.array(keys, np.int64))
         seekable = container.format.name.startswith(_INDEXED)
         timeline = Timeline(times, keyed, end, base, False, seekable)
