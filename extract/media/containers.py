@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
-from extract.errors import missing_extra
+from extract.errors import InputError, missing_extra
 from extract.media.files import MediaError
 from extract.media.kinds import found_instead, is_container
 
@@ -72,7 +72,9 @@ def open_container(handle: BinaryIO, kind: Kind) -> Iterator["InputContainer"]:
     }
     known = is_container(handle)
     try:
-        container = av.open(handle, "r", options=options, buffer_size=_BUFFER)
+        container = av.open(
+            handle, "r", options=options, metadata_errors="replace", buffer_size=_BUFFER
+        )
     except av.FFmpegError as error:
         if known:
             raise MediaError(f"damaged {kind}, or cut short ({_words(error)})") from None
@@ -82,16 +84,22 @@ def open_container(handle: BinaryIO, kind: Kind) -> Iterator["InputContainer"]:
     try:
         with container:
             yield container
-    # ffmpeg's MemoryError is both.
-    except MemoryError:
+    except (MediaError, InputError):
+        raise
+    except MemoryError:  # ffmpeg's is one, too
         raise MediaError(f"out of memory while decoding the {kind}") from None
-    except av.FFmpegError as error:
+    except Exception as error:
+        if isinstance(error, OSError) and not isinstance(error, av.FFmpegError):
+            raise  # the file cannot be read
+        # As with pictures: damaged bytes make a decoder raise nearly anything, and whatever it is,
+        # it must not end the run.
         raise MediaError(f"damaged {kind} ({_words(error)})") from None
 
 
 def _words(error: Exception) -> str:
     # Without the name that PyAV gives to a file that has none, so that like failures are alike.
-    return str(getattr(error, "strerror", None) or error).replace(": '<none>'", "")
+    words = str(getattr(error, "strerror", None) or error).replace(": '<none>'", "")
+    return " ".join(words.split())[:200] or type(error).__name__
 
 
 class Extent:
@@ -138,6 +146,6 @@ class Extent:
             raise MediaError(f"video cut short ({self.packets} of {counted} frames)")
         if claimed is None or not name.startswith(_TELL_THEIR_LENGTH):
             return
-        seconds, length = claimed / 1_000_000, self._end - self._first
+        seconds, length = claimed / 1_000_000, max(0.0, self._end - self._first)
         if seconds - length > max(0.5, gap):
             raise MediaError(f"{kind} cut short ({length:.1f} of {seconds:.1f} seconds)")

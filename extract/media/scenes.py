@@ -42,7 +42,7 @@ def scene_frames(handle: BinaryIO, timeline: Timeline, most: int) -> list[int] |
         for number, at in _cuts(container.decode(stream)):
             starts.append(number if timeline.counted or at is None else at)
     starts = sorted({start for start in starts if timeline.shown[0] <= start < timeline.end})
-    if len(starts) == 1:
+    if len(starts) <= 1:  # none at all in a video that takes no time
         return None
     ends = [*starts[1:], timeline.end]
     lengths = np.array(ends) - np.array(starts)

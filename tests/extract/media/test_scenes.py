@@ -1,9 +1,13 @@
 """Scenes of synthetic clips whose cuts are known."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 from extract.media.files import MediaError
+from extract.media.scenes import scene_frames
+from extract.media.timeline import Timeline
 from extract.media.video import decode_video
 
 # Red, a green and a blue that are equally bright: on a grey screen there would be no cut.
@@ -72,3 +76,10 @@ def test_a_frame_before_which_nothing_can_be_decoded_is_a_reason(tmp_path, make_
     path.write_bytes(data[:600] + bytes(middle - 600) + data[middle:])
     with pytest.raises(MediaError):
         decode(path, 4)
+
+
+def test_a_single_frame_that_takes_no_time_is_a_video(tmp_path, make_clip):
+    still = Timeline(np.zeros(1, np.int64), np.zeros(1, np.int64), 0, Fraction(1), False, True)
+    path = make_clip(tmp_path / "a.mkv", clip([1]))
+    with path.open("rb") as handle:
+        assert scene_frames(handle, still, 4) is None
