@@ -99,7 +99,7 @@ def pairs(option: str, values: list[str] | None) -> dict[str, str]:
 def extract(
     modality: Annotated[
         list[str],
-        typer.Option(help="image, text or audio; repeatable, or several with commas."),
+        typer.Option(help="image, text, audio or video; repeatable, or several with commas."),
     ],
     items: Annotated[
         str | None,
@@ -126,7 +126,8 @@ def extract(
         list[str] | None,
         typer.Option(
             help="Column of the paths or texts; MODALITY=NAME where there are several modalities."
-            " Default: image or image_path; audio or audio_path; text, description or title."
+            " Default: image or image_path; audio or audio_path, else video; video or video_path;"
+            " text, description or title."
         ),
     ] = None,
     text_template: Annotated[
@@ -140,9 +141,25 @@ def extract(
         ),
     ] = None,
     max_seconds: Annotated[
-        float, typer.Option(help="A longer sound is recorded as failed.")
+        float, typer.Option(help="A longer sound or video is recorded as failed.")
     ] = 600.0,
-    batch_size: Annotated[int, typer.Option(help="Items that the encoder sees at once.")] = 32,
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            help="video: how many frames go to the encoder; of one for pictures the mean is taken."
+            " Default: 8."
+        ),
+    ] = None,
+    frame_sampling: Annotated[
+        Literal["uniform", "scene"] | None,
+        typer.Option(
+            help="video: uniform, the middle of equal pieces (default), or scene, the middle of"
+            " each scene, --frames of them at most; without a cut uniform."
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option(help="Items, of videos frames, that the encoder sees at once.")
+    ] = 32,
     workers: Annotated[
         int | None,
         typer.Option(help="Threads that decode. Default: the number of processors."),
@@ -193,7 +210,7 @@ def extract(
     ] = False,
     project: ProjectOption = None,
 ) -> None:
-    """Turn pictures, texts or sounds into embeddings.
+    """Turn pictures, texts, sounds or videos into embeddings.
 
     A second run goes on where one stopped, and adds what is new in the table.
     """
@@ -220,6 +237,8 @@ def extract(
         text_template=text_template,
         media_roots=media_root or (),
         max_seconds=max_seconds,
+        frames=frames,
+        frame_sampling=frame_sampling,
         batch_size=batch_size,
         workers=workers,
         device=device,
@@ -534,7 +553,7 @@ def recommend(
 encoders = typer.Typer(help="Encoders: which there are, what one is, whether one keeps the rules.")
 app.add_typer(encoders, name="encoders")
 ModalityOption = Annotated[
-    Literal["image", "text", "audio"] | None, typer.Option(help="Only this modality.")
+    Literal["image", "text", "audio", "video"] | None, typer.Option(help="Only this modality.")
 ]
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from extract.config import ExtractionConfig
-    from extract.encoders.base import Encoder, Waveform
+    from extract.encoders.base import Encoder, Video, Waveform
     from extract.errors import InputError
     from extract.extraction import run
     from extract.store import FeatureStore
@@ -16,6 +16,7 @@ __all__ = [
     "ExtractionSummary",
     "FeatureStore",
     "InputError",
+    "Video",
     "Waveform",
     "run",
 ]
@@ -26,6 +27,7 @@ _HOMES = {
     "ExtractionSummary": "extract.summary",
     "FeatureStore": "extract.store",
     "InputError": "extract.errors",
+    "Video": "extract.encoders.base",
     "Waveform": "extract.encoders.base",
     "run": "extract.extraction",
 }

@@ -1,7 +1,7 @@
 """What an extraction is: one modality of one item table, through one encoder, into one store."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -11,6 +11,11 @@ from extract.errors import InputError, nearest
 from extract.locations import Location, LocationField
 
 Count = Annotated[int, Field(ge=1)]
+
+FrameSampling: TypeAlias = Literal["uniform", "scene"]
+
+FRAMES = 8
+"""Frames of a video where none are named."""
 
 
 class ExtractionConfig(BaseModel):
@@ -35,9 +40,14 @@ class ExtractionConfig(BaseModel):
     media_roots: tuple[LocationField, ...] = ()
     """Folders, besides the table's own, whose files may be read; paths or URLs."""
     max_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 600.0
-    """A longer sound is recorded as failed."""
+    """A longer sound or video is recorded as failed."""
+    frames: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Of a video: how many frames are taken; 8 when left out."""
+    frame_sampling: FrameSampling | None = None
+    """Of a video: ``uniform``, in the middle of equal pieces (when left out), or ``scene``, the
+    middle frame of each scene, at most ``frames``."""
     batch_size: Count = 32
-    """Items that the encoder sees at once."""
+    """Items, of videos frames, that the encoder sees at once."""
     workers: Count | None = None
     """Threads that decode and preprocess; the number of processors when left out. With Ray: of
     each actor."""
@@ -64,6 +74,23 @@ class ExtractionConfig(BaseModel):
     actors: Count | None = None
     """Ray actors, each with the encoder; as many as the cluster has room for when left out."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_video(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and values.get("modality") == "video":
+            given = {name: value for name, value in values.items() if value is not None}
+            return {"frames": FRAMES, "frame_sampling": "uniform", **given}
+        return values
+
+    @model_validator(mode="after")
+    def _frames_are_of_videos(self) -> Self:
+        if self.modality != "video":
+            for name in ("frames", "frame_sampling"):
+                if getattr(self, name) is not None:
+                    option = name.replace("_", "-")
+                    raise ValueError(f"{option} acts on the modality video, not on {self.modality}")
+        return self
+
     @model_validator(mode="after")
     def _one_source_of_text(self) -> Self:
         if self.text_template is not None and self.modality != "text":
@@ -85,6 +112,11 @@ class ExtractionConfig(BaseModel):
                 " GPU an actor gets"
             )
         return self
+
+    @property
+    def items_at_once(self) -> int:
+        """Items in a batch: as many videos as have ``batch_size`` frames, but one at least."""
+        return max(1, self.batch_size // (self.frames or 1))
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> "ExtractionConfig":
@@ -135,6 +167,8 @@ def plan_extractions(
     encoder: str | None = None,
     columns: Sequence[str] = (),
     text_template: str | None = None,
+    frames: int | None = None,
+    frame_sampling: str | None = None,
     **options: Any,
 ) -> list[ExtractionConfig]:
     """One configuration a modality, from the options of a command line.
@@ -144,6 +178,8 @@ def plan_extractions(
         encoder: URI of the encoder for all of them; each one's packaged encoder when left out.
         columns: ``NAME`` where there is one modality, ``MODALITY=NAME`` where there are several.
         text_template: given to the modality text alone.
+        frames: given to the modality video alone.
+        frame_sampling: given to the modality video alone.
         options: what all have in common, as ``ExtractionConfig`` names it.
 
     Raises:
@@ -159,10 +195,15 @@ def plan_extractions(
         named[modality] = name
     if text_template is not None and "text" not in outs:
         raise InputError(f"--text-template acts on text, not on {', '.join(outs)}")
+    for option, value in (("--frames", frames), ("--frame-sampling", frame_sampling)):
+        if value is not None and "video" not in outs:
+            raise InputError(f"{option} acts on video, not on {', '.join(outs)}")
     return [
         ExtractionConfig.parse(
             {
                 **options,
+                "frames": frames if modality == "video" else None,
+                "frame_sampling": frame_sampling if modality == "video" else None,
                 "modality": modality,
                 "encoder": encoder or default_encoder(modality),
                 "out": out,

@@ -2,6 +2,7 @@
 
 import os
 import time
+from typing import Any
 
 from extract.catalog import Catalog, Difference
 from extract.config import ExtractionConfig
@@ -11,6 +12,7 @@ from extract.errors import InputError, TooManyErrors
 from extract.item_table import read_catalog
 from extract.locations import Location
 from extract.manifest import StoreManifest
+from extract.media.containers import require_pyav
 from extract.media.reading import Reader
 from extract.progress import progress_bar
 from extract.store import FeatureStore, check_free
@@ -31,6 +33,7 @@ _LIBRARIES = (
     "numpy",
     "pillow",
     "soundfile",
+    "av",
 )
 
 
@@ -138,6 +141,8 @@ def _begin(
     config: ExtractionConfig, given: Encoder | None
 ) -> tuple[Catalog, Encoder, StoreManifest]:
     """Whatever can be wrong before an item is encoded, the cheapest first."""
+    if config.modality == "video":
+        require_pyav("the modality video")
     if config.engine == "ray":
         from extract.engines.ray_cluster import require_ray
 
@@ -165,6 +170,7 @@ def _begin(
         device="cpu" if with_ray else config.device,
         dtype=config.dtype,
         compiled=config.compile and not with_ray,
+        frames_at_once=config.batch_size,
         given=given,
     )
     manifest = _manifest(config, catalog, encoder, name)
@@ -218,10 +224,23 @@ def _manifest(
         space=encoder.space,
         dtype=config.dtype,
         source=catalog.source,
-        decoding={"max_seconds": config.max_seconds} if config.modality == "audio" else {},
+        decoding=_decoding(config),
         rows_per_part=config.rows_per_part,
         libraries=installed_versions(_LIBRARIES),
     )
+
+
+def _decoding(config: ExtractionConfig) -> dict[str, Any]:
+    """The options that decide what is read of a medium, and which media are refused."""
+    if config.modality == "audio":
+        return {"max_seconds": config.max_seconds}
+    if config.modality == "video":
+        return {
+            "max_seconds": config.max_seconds,
+            "frames": config.frames,
+            "frame_sampling": config.frame_sampling,
+        }
+    return {}
 
 
 def _create(config: ExtractionConfig, manifest: StoreManifest, catalog: Catalog) -> FeatureStore:

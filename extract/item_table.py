@@ -15,6 +15,7 @@ from extract.encoders.base import Modality
 from extract.errors import InputError, nearest
 from extract.locations import Location
 from extract.media.audio import AUDIO_SUFFIXES
+from extract.media.containers import VIDEO_SUFFIXES
 from extract.media.image import IMAGE_SUFFIXES
 from extract.media.text import TEXT_SUFFIXES
 from extract.tables import scan_table, table_columns, table_suffix
@@ -23,14 +24,16 @@ ID_COLUMNS = ("item_id", "id", "item")
 
 MEDIUM_COLUMNS: dict[Modality, tuple[str, ...]] = {
     "image": ("image", "image_path"),
-    "audio": ("audio", "audio_path"),
+    "audio": ("audio", "audio_path", "video", "video_path"),
+    "video": ("video", "video_path"),
     "text": ("text", "description", "title"),
 }
 """Columns that are taken when none is named; the first that the table has."""
 
 SUFFIXES: dict[Modality, tuple[str, ...]] = {
     "image": IMAGE_SUFFIXES,
-    "audio": AUDIO_SUFFIXES,
+    "audio": (*AUDIO_SUFFIXES, ".m4a", *VIDEO_SUFFIXES),
+    "video": VIDEO_SUFFIXES,
     "text": TEXT_SUFFIXES,
 }
 

@@ -12,8 +12,8 @@ from PIL.Image import Image
 
 from extract.errors import InputError
 
-Modality: TypeAlias = Literal["image", "text", "audio"]
-MODALITIES: tuple[Modality, ...] = ("image", "text", "audio")
+Modality: TypeAlias = Literal["image", "text", "audio", "video"]
+MODALITIES: tuple[Modality, ...] = ("image", "text", "audio", "video")
 
 
 def are_modalities(given: Any) -> bool:
@@ -29,8 +29,20 @@ class Waveform:
     sample_rate: int
 
 
-Raw: TypeAlias = Image | str | Waveform
-"""A decoded medium: an RGB picture, a text, or a mono waveform."""
+@dataclass(frozen=True)
+class Video:
+    """Frames of a video: RGB pictures in the order of time, and when each appears.
+
+    ``times`` are seconds from the video's first frame. A frame that is sampled twice is one picture
+    that stands there twice.
+    """
+
+    frames: tuple[Image, ...]
+    times: tuple[float, ...]
+
+
+Raw: TypeAlias = Image | str | Waveform | Video
+"""A decoded medium: an RGB picture, a text, a mono waveform, or frames of a video."""
 
 
 class Encoder(ABC):

@@ -10,7 +10,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from extract.encoders.base import MODALITIES, Encoder, Modality, Raw, Waveform, are_modalities
+from extract.encoders.base import (
+    MODALITIES,
+    Encoder,
+    Modality,
+    Raw,
+    Video,
+    Waveform,
+    are_modalities,
+)
 
 MAX_DIM = 1_000_000
 """Longer vectors are a slip: a thousand items would need more than 4 GB."""
@@ -40,14 +48,21 @@ class BrokenContractError(Exception):
 def samples(modality: Modality) -> list[Raw]:
     """Four unlike media, of several sizes and lengths, always the same."""
     rng = np.random.default_rng(0)
+    sizes = [(48, 32), (32, 48), (64, 64), (120, 31)]
+
+    def picture(width: int, height: int, darkness: int) -> Image.Image:
+        shape = (height, width, 3)
+        return Image.fromarray(rng.integers(0, 256 // (darkness + 1), shape, dtype=np.uint8))
+
     if modality == "image":
-        sizes = [(48, 32), (32, 48), (64, 64), (120, 31)]
-        return [
-            Image.fromarray(rng.integers(0, 256 // (i + 1), (h, w, 3), dtype=np.uint8))
-            for i, (w, h) in enumerate(sizes)
-        ]
+        return [picture(w, h, i) for i, (w, h) in enumerate(sizes)]
     if modality == "text":
         return ["red shoes", "A train crosses the bridge.", "two cats " * 40, "Größe – 東京 🎉"]
+    if modality == "video":
+        return [
+            Video(tuple(picture(w, h, i + k) for k in range(3)), (0.5, 1.5, 2.5))
+            for i, (w, h) in enumerate(sizes)
+        ]
     sounds: list[Raw] = []
     for seconds, rate, pitch in ((1.0, 16_000, 220), (0.4, 44_100, 880), (2.3, 22_050, 440)):
         time = np.arange(int(seconds * rate)) / rate

@@ -17,6 +17,7 @@ def ready_encoder(
     device: str,
     dtype: str,
     compiled: bool = False,
+    frames_at_once: int = 32,
     given: Encoder | None = None,
 ) -> Encoder:
     """The encoder on its device.
@@ -27,6 +28,7 @@ def ready_encoder(
         device: as ``resolve_device`` takes it.
         dtype: floating dtype, by torch's name.
         compiled: run its networks through ``torch.compile``.
+        frames_at_once: the most frames of videos that an encoder of pictures sees at once.
         given: an encoder object, taken instead of loading ``name``.
 
     Raises:
@@ -34,12 +36,16 @@ def ready_encoder(
     """
     from extract.encoders.check import contract_problem
     from extract.encoders.registry import load_encoder
+    from extract.encoders.video import as_encoder_of
 
     place, precision = resolve_device(device), getattr(torch, dtype)
     try:
         if given is None:
-            moved: object = load_encoder(name, modality, device=place, dtype=precision)
+            moved: object = load_encoder(
+                name, modality, device=place, dtype=precision, frames_at_once=frames_at_once
+            )
         else:
+            given = as_encoder_of(given, modality, frames_at_once)
             problem = contract_problem(given, modality)
             moved = given if problem else given.to(place, precision)
     except InputError:

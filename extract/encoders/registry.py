@@ -14,6 +14,7 @@ from extract.encoders.base import MODALITIES, Encoder, Modality, are_modalities
 from extract.encoders.custom import construct, import_class, working_folder_importable
 from extract.encoders.packaged import PACKAGES
 from extract.encoders.uri import EncoderURI, loading, parse_uri
+from extract.encoders.video import as_encoder_of, serves
 from extract.errors import InputError, nearest
 
 ENTRY_POINT_GROUP = "mmssl.encoders"
@@ -93,6 +94,7 @@ _DEFAULTS: dict[Modality, str] = {
     "image": "packaged:efficientnet-lite0",
     "text": "packaged:minilm",
     "audio": "packaged:whisper-tiny-en",
+    "video": "packaged:efficientnet-lite0",
 }
 
 # Models of the hubs that are good to begin with; any other name works as well.
@@ -128,6 +130,7 @@ def load_encoder(
     device: torch.device,
     dtype: torch.dtype,
     trusted: bool = True,
+    frames_at_once: int = 32,
 ) -> Encoder:
     """Load the encoder that a URI names, on a device.
 
@@ -140,9 +143,11 @@ def load_encoder(
         trusted: whether a person typed the URI. One that was read from a file (a model folder)
             never makes us import code that the file names: only built-in and entry-point encoders
             load, and no author's code from a hub.
+        frames_at_once: the most frames of videos that an encoder of pictures sees at once.
 
     Returns:
-        An encoder whose ``modalities`` hold ``modality``.
+        An encoder whose ``modalities`` hold ``modality``. For videos that is one that takes them,
+        or ``MeanOfFrames`` around one that takes pictures.
 
     Raises:
         InputError: unknown scheme, name or option; a library or package that is not installed; a
@@ -152,9 +157,8 @@ def load_encoder(
     if not trusted and parsed.options.get("trust_remote_code") == "true":
         parsed.refuse("it would run its author's code: name the encoder yourself to allow that")
     encoder = _load(parsed, modality, trusted)
-    if modality not in encoder.modalities:
-        parsed.refuse(f"it encodes {' and '.join(encoder.modalities)}, not {modality}")
-    return encoder.to(device, dtype)
+    _check_serves(parsed, encoder.modalities, modality)
+    return as_encoder_of(encoder.to(device, dtype), modality, frames_at_once)
 
 
 def encoder_modalities(uri: str) -> tuple[Modality, ...]:
@@ -180,7 +184,7 @@ def list_encoders(modality: Modality | None = None, pattern: str = "*") -> list[
     """Encoders to choose from: packaged, built in, plug-ins, and examples of the hubs.
 
     Args:
-        modality: only those that encode it.
+        modality: only those that encode it; videos are encoded by those of pictures, too.
         pattern: only those whose URI holds this text, or matches it where it has ``*`` or ``?``;
             small and capital letters are alike.
 
@@ -191,7 +195,7 @@ def list_encoders(modality: Modality | None = None, pattern: str = "*") -> list[
     return [
         info
         for info in _all_encoders()
-        if (modality is None or modality in info.modalities)
+        if (modality is None or serves(info.modalities, modality))
         and fnmatch.fnmatchcase(info.uri.lower(), glob.lower())
     ]
 
@@ -245,16 +249,22 @@ def _load(uri: EncoderURI, modality: Modality, trusted: bool) -> Encoder:
     if uri.scheme in SCHEMES:
         fixed = SCHEMES[uri.scheme].modalities
         load: Callable[..., Encoder] = _module(uri.scheme).load
-        if fixed is None:
+        if fixed is None and modality != "video":
             return load(uri, modality)
-        if modality not in fixed:
-            uri.refuse(f"it encodes {' and '.join(fixed)}, not {modality}")
-        return load(uri)
+        # No library's model takes videos: of each its tower of pictures is meant.
+        _check_serves(uri, encoder_modalities(str(uri)) if fixed is None else fixed, modality)
+        return load(uri, "image") if fixed is None else load(uri)
     if not trusted:
         uri.refuse("a class is imported only when a person names it: name the encoder yourself")
     # Also while it is constructed: its modules may import their neighbours only then.
     with working_folder_importable():
         return construct(import_class(uri, [*SCHEMES, "plugin"]), uri)
+
+
+def _check_serves(uri: EncoderURI, taken: tuple[Modality, ...], modality: Modality) -> None:
+    if not serves(taken, modality):
+        frames = ", nor pictures, which a video's frames are" if modality == "video" else ""
+        uri.refuse(f"it encodes {' and '.join(taken)}, not {modality}{frames}")
 
 
 def _module(scheme: str) -> ModuleType:

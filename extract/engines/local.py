@@ -55,7 +55,7 @@ def run_parts(
         for part in parts:
             yield catalog.find(store.part_ids(part), near=store.part_rows(part).start)
 
-    reader, batches = Reader.of(config, catalog.base), BatchSize(config.batch_size)
+    reader, batches = Reader.of(config, catalog.base), BatchSize(config.items_at_once)
     writer = ThreadPoolExecutor(1, thread_name_prefix="write")
     written: Future[None] | None = None
     preparation = preparing(

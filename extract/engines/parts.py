@@ -117,7 +117,7 @@ def preparing(
         reader,
         encoder,
         workers=workers,
-        ahead=2 * config.batch_size,
+        ahead=2 * config.items_at_once,
         beside=beside,
     )
     with warnings.catch_warnings(), preparation as stream:

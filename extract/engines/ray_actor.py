@@ -117,6 +117,7 @@ class PartActor:
             device=self._setup.device,
             dtype=config.dtype,
             compiled=config.compile,
+            frames_at_once=config.batch_size,
         )
         loaded = manifest.model_copy(
             update={
@@ -133,7 +134,7 @@ class PartActor:
                 f" {'; '.join(differences)}"
             )
         self._store, self._encoder = store, encoder
-        self._batches = BatchSize(config.batch_size)
+        self._batches = BatchSize(config.items_at_once)
 
     def encode(self, part: int, items: "Sequence[Item]", *, proven: bool) -> Answer:
         """Encode a part and write it.

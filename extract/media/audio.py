@@ -78,17 +78,13 @@ def decode_audio(handle: BinaryIO, max_seconds: float) -> Waveform:
         for source in sources:
             source.seek(0)
             with soundfile.SoundFile(source) as sound:
-                if not _RATES[0] <= rate <= _RATES[1]:
-                    raise MediaError(f"impossible sampling rate ({rate} Hz)")
+                check_rate(rate)
                 if sound.samplerate != rate:
                     raise MediaError("sound whose sampling rate changes on the way")
                 size = max(1, _BLOCK_SAMPLES // sound.channels)
                 while len(block := sound.read(size, dtype="float32", always_2d=True)):
                     total += len(block)
-                    if total > max_seconds * rate:
-                        raise MediaError(f"sound too long (more than {max_seconds:g} seconds)")
-                    if total > MAX_SAMPLES:
-                        raise MediaError(f"sound too long (more than {MAX_SAMPLES} samples)")
+                    check_length(total, rate, max_seconds)
                     # Infinities of both signs give NaN, which is found below.
                     with np.errstate(invalid="ignore", over="ignore"):
                         samples += block.mean(axis=1, dtype=np.float32).data
@@ -99,14 +95,42 @@ def decode_audio(handle: BinaryIO, max_seconds: float) -> Waveform:
         raise MediaError(found_instead(handle, "sound") or _reason(error)) from None
     except MemoryError:
         raise MediaError("out of memory while decoding the sound") from None
-    if total == 0:
-        raise MediaError("empty sound")
-    if total < expected < 2**62:
+    if 0 < total < expected < 2**62:
         raise MediaError(f"sound cut short ({total} of {expected} samples)")
-    return Waveform(samples=_checked(np.frombuffer(samples, np.float32)), sample_rate=rate)
+    return Waveform(samples=checked(samples), sample_rate=rate)
 
 
-def _checked(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+def check_rate(rate: int) -> None:
+    """Refuse a sampling rate, in Hz, that no sound has.
+
+    Raises:
+        MediaError: it is outside 1 kHz to 768 kHz.
+    """
+    if not _RATES[0] <= rate <= _RATES[1]:
+        raise MediaError(f"impossible sampling rate ({rate} Hz)")
+
+
+def check_length(count: int, rate: int, max_seconds: float) -> None:
+    """Refuse a sound of which too many samples were read already.
+
+    Raises:
+        MediaError: more than ``max_seconds`` at ``rate`` Hz, or than ``MAX_SAMPLES``.
+    """
+    if count > max_seconds * rate:
+        raise MediaError(f"sound too long (more than {max_seconds:g} seconds)")
+    if count > MAX_SAMPLES:
+        raise MediaError(f"sound too long (more than {MAX_SAMPLES} samples)")
+
+
+def checked(data: bytearray) -> NDArray[np.float32]:
+    """Samples of a whole sound, mono float32, from the bytes that hold them.
+
+    Raises:
+        MediaError: empty, silent, with NaN samples, or some beyond ``MAX_PEAK``.
+    """
+    samples = np.frombuffer(data, np.float32)
+    if not len(samples):
+        raise MediaError("empty sound")
     # NaN is the maximum and the minimum of whatever holds one.
     peak = max(float(samples.max()), -float(samples.min()))
     if not np.isfinite(peak):

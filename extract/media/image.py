@@ -3,7 +3,7 @@
 import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any, BinaryIO
 
@@ -106,10 +106,14 @@ def _decode(handle: BinaryIO) -> Image.Image:
     source: Any = _NoDescriptor(handle) if tiff else handle
     with Image.open(source, formats=_formats()) as picture:
         _check(picture, handle)
-        large = picture.width * picture.height > _LARGE_PIXELS
-        with _one_large if large else nullcontext():
+        with one_at_a_time_if_large(picture.width * picture.height):
             picture.load()
             return as_rgb(_upright(picture))
+
+
+def one_at_a_time_if_large(pixels: int) -> AbstractContextManager[object]:
+    """What is decoded within takes its turn with other media of more than 32 million pixels."""
+    return _one_large if pixels > _LARGE_PIXELS else nullcontext()
 
 
 @contextmanager

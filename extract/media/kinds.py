@@ -3,7 +3,7 @@
 import re
 from typing import BinaryIO, Literal
 
-Wanted = Literal["picture", "sound", "text"]
+Wanted = Literal["picture", "sound", "text", "video"]
 
 _HEAD = 4096
 
@@ -58,6 +58,7 @@ _VIDEOS = (
 
 _HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _AVIF = (b"avif", b"avis")
+_M4A = "AAC in MP4 (M4A)"
 _AUDIO_MP4 = (b"M4A ", b"M4B ", b"M4P ")
 
 # An element's name ends with a space, a bracket, a slash or the line.
@@ -94,6 +95,18 @@ def found_instead(handle: BinaryIO, wanted: Wanted) -> str | None:
     return _sound(kind, wanted) if container == "sound" else None
 
 
+def is_container(handle: BinaryIO) -> bool:
+    """Whether a file's first bytes are those of a container with tracks, as videos are.
+
+    Args:
+        handle: seekable; left at its beginning.
+    """
+    handle.seek(0)
+    container, kind = _container(handle.read(_HEAD))
+    handle.seek(0)
+    return container == "video" or kind == _M4A
+
+
 def utf16_or_utf32(head: bytes) -> str | None:
     """The name of the encoding that a byte order mark, other than UTF-8's, announces."""
     if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
@@ -122,12 +135,15 @@ def _container(head: bytes) -> tuple[str | None, str]:
     """``video``, ``picture`` or ``sound``, and the kind; (None, "") for what is not known."""
     if head[4:8] == b"ftyp":
         return _iso_container(head)
+    if head[4:8] in (b"moov", b"mdat", b"wide"):  # QuickTime from before there were brands
+        return "video", "MP4 or QuickTime"
     if head[:4] in (b"RIFF", b"RF64", b"RIFX"):
         riff = {b"AVI ": ("video", "AVI"), b"WEBP": ("picture", "WebP"), b"WAVE": ("sound", "WAV")}
         return riff.get(head[8:12], (None, ""))
     if head[:4] == b"OggS" and b"\x80theora" in head[:100]:
         return "video", "Ogg Theora"
-    if head[:1] == head[188:189] == head[376:377] == b"\x47":
+    # 188 bytes a packet; on discs and in cameras four more before each.
+    if b"\x47" * 3 in (head[0:377:188], head[4:389:192]):
         return "video", "MPEG transport stream"
     for container, marks in (
         ("video", _VIDEOS),
@@ -151,12 +167,12 @@ def _iso_container(head: bytes) -> tuple[str, str]:
         return "picture", "AVIF"
     if brand in _HEIF:
         return "picture", "HEIC"
-    return ("sound", "AAC in MP4 (M4A)") if brand in _AUDIO_MP4 else ("video", "MP4 or QuickTime")
+    return ("sound", _M4A) if brand in _AUDIO_MP4 else ("video", "MP4 or QuickTime")
 
 
-def _video(kind: str, wanted: Wanted) -> str:
-    if wanted == "sound":
-        return f"a video ({kind}), not a sound; take its sound out as WAV, FLAC, Ogg or MP3"
+def _video(kind: str, wanted: Wanted) -> str | None:
+    if wanted == "video":
+        return None
     hint = "; use --modality video" if wanted == "picture" else ""
     return f"a video ({kind}), not a {wanted}{hint}"
 

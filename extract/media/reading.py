@@ -7,20 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from extract.config import ExtractionConfig
+from extract.config import FRAMES, ExtractionConfig, FrameSampling
 from extract.encoders.base import Modality, Raw
 from extract.locations import Location, is_url
 from extract.media.audio import MAX_AUDIO_BYTES, decode_audio
+from extract.media.containers import MAX_VIDEO_BYTES
 from extract.media.files import MediaError, open_inside, refuse_larger
 from extract.media.image import MAX_IMAGE_BYTES, decode_image
+from extract.media.kinds import is_container
 from extract.media.remote import open_remote, resolve_remote
+from extract.media.sound_track import decode_sound_track
 from extract.media.text import MAX_TEXT_BYTES, clean_text, decode_text
+from extract.media.video import decode_video
 
 # Before the digest: of a sparse file of terabytes that would take hours.
 _MAX_BYTES: dict[Modality, int] = {
     "image": MAX_IMAGE_BYTES,
     "audio": MAX_AUDIO_BYTES,
     "text": MAX_TEXT_BYTES,
+    "video": MAX_VIDEO_BYTES,
 }
 
 
@@ -38,7 +43,10 @@ class Reader:
     roots: Sequence[Location]
     """Folders that may be read: real paths, or remote places."""
     max_seconds: float
-    """Longest sound."""
+    """Longest sound or video."""
+    frames: int = FRAMES
+    """How many frames of a video are taken."""
+    frame_sampling: FrameSampling = "uniform"
 
     @classmethod
     def of(cls, config: ExtractionConfig, base: Location) -> "Reader":
@@ -49,6 +57,8 @@ class Reader:
             base=base,
             roots=[root.resolve() if isinstance(root, Path) else root for root in roots],
             max_seconds=config.max_seconds,
+            frames=config.frames or FRAMES,
+            frame_sampling=config.frame_sampling or "uniform",
         )
 
     def text_digest(self, text: str) -> str:
@@ -120,7 +130,11 @@ class Reader:
         if self.modality == "image":
             return decode_image(handle)
         if self.modality == "audio":
+            if is_container(handle):
+                return decode_sound_track(handle, self.max_seconds)
             return decode_audio(handle, self.max_seconds)
+        if self.modality == "video":
+            return decode_video(handle, self.max_seconds, self.frames, self.frame_sampling)
         return decode_text(handle)
 
 

@@ -191,6 +191,28 @@ def test_a_folder_with_two_files_of_one_stem_is_refused(tmp_path):
     assert "'a.jpg' and 'a.png' are both item 'a'" in message
 
 
+def test_videos_of_a_folder_or_column_have_frames_and_sound(tmp_path, write_items):
+    for name in ("b.mp4", "a.webm", "c.MOV", "song.mp3", "memo.m4a", "cover.jpg"):
+        (tmp_path / name).touch()
+    videos = [item.path for item in catalog(tmp_path, "video").items(0, 9)]
+    assert videos == ["a.webm", "b.mp4", "c.MOV"]
+    sounds = [item.path for item in catalog(tmp_path, "audio").items(0, 9)]
+    assert sounds == ["a.webm", "b.mp4", "c.MOV", "memo.m4a", "song.mp3"]
+    table = write_items(["item_id", "video"], [["1", "b.mp4"]])
+    for modality in ("video", "audio"):
+        found = catalog(table, modality)
+        assert (found.items(0, 1)[0].path, found.source) == ("b.mp4", "column 'video'")
+    both = write_items(["item_id", "video", "audio"], [["1", "b.mp4", "song.mp3"]], "both.csv")
+    assert catalog(both, "audio").items(0, 1)[0].path == "song.mp3"
+
+
+def test_a_folder_with_a_video_and_a_sound_of_one_stem_is_refused_as_sounds(tmp_path):
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "a.wav").touch()
+    assert "'a.mp4' and 'a.wav' are both item 'a'" in refusal(tmp_path, "audio")
+    assert len(catalog(tmp_path, "video")) == 1
+
+
 def test_a_folder_without_such_files_or_with_a_tables_option_is_refused(tmp_path):
     assert "no image files" in refusal(tmp_path, "image")
     (tmp_path / "a.png").touch()

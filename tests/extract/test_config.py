@@ -29,6 +29,11 @@ def refusal(values) -> str:
         ({"modality": "smell"}, "modality 'smell'"),
         ({"column": "a", "text_template": "{b}"}, "give a column or a text template, not both"),
         ({"modality": "image", "text_template": "{b}"}, "acts on the modality text, not on image"),
+        ({"frames": 4}, "frames acts on the modality video, not on text"),
+        ({"frame_sampling": "scene"}, "frame-sampling acts on the modality video, not on text"),
+        ({"modality": "video", "frames": 0}, "frames 0: Input should be greater than or equal"),
+        ({"modality": "video", "frames": 1001}, "frames 1001"),
+        ({"modality": "video", "frame_sampling": "random"}, "frame-sampling 'random'"),
     ],
 )
 def test_a_bad_option_is_one_line_that_names_it(values, says):
@@ -84,6 +89,30 @@ def test_options_that_act_on_no_modality_are_refused():
         plan_extractions(outs, columns=["image=a", "image=b"], items=Path("i.csv"))
     with pytest.raises(InputError, match="--text-template acts on text, not on image, audio"):
         plan_extractions(outs, text_template="{title}", items=Path("i.csv"))
+    with pytest.raises(InputError, match="--frames acts on video, not on image, audio"):
+        plan_extractions(outs, frames=4, items=Path("i.csv"))
+    with pytest.raises(InputError, match="--frame-sampling acts on video, not on image, audio"):
+        plan_extractions(outs, frame_sampling="scene", items=Path("i.csv"))
+
+
+def test_frames_go_to_video_alone_and_have_defaults_there():
+    outs = {"audio": Path("f/audio"), "video": Path("f/video")}
+    audio, video = plan_extractions(outs, frames=4, items=Path("i.csv"))
+    assert (audio.frames, audio.frame_sampling) == (None, None)
+    assert (video.frames, video.frame_sampling) == (4, "uniform")
+    assert video.encoder == "packaged:efficientnet-lite0"
+    _, video = plan_extractions(outs, frame_sampling="scene", items=Path("i.csv"))
+    assert (video.frames, video.frame_sampling) == (8, "scene")
+    assert ExtractionConfig.parse(yaml.safe_load(video.to_yaml())) == video
+
+
+@pytest.mark.parametrize(("batch_size", "frames", "videos"), [(32, 8, 4), (32, 5, 6), (4, 8, 1)])
+def test_a_batch_holds_as_many_videos_as_have_its_size_in_frames(batch_size, frames, videos):
+    config = ExtractionConfig.parse(
+        BASE | {"modality": "video", "batch_size": batch_size, "frames": frames}
+    )
+    assert config.items_at_once == videos
+    assert ExtractionConfig.parse(BASE | {"batch_size": batch_size}).items_at_once == batch_size
 
 
 @pytest.mark.parametrize(

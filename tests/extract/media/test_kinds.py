@@ -136,9 +136,8 @@ def test_videos_are_named_with_what_to_do(kind):
     with pytest.raises(MediaError) as refusal:
         decode_image(io.BytesIO(VIDEOS[kind]))
     assert str(refusal.value) == f"a video ({kind}), not a picture; use --modality video"
-    assert found_instead(io.BytesIO(VIDEOS[kind]), "sound") == (
-        f"a video ({kind}), not a sound; take its sound out as WAV, FLAC, Ogg or MP3"
-    )
+    assert found_instead(io.BytesIO(VIDEOS[kind]), "text") == f"a video ({kind}), not a text"
+    assert found_instead(io.BytesIO(VIDEOS[kind]), "video") is None
 
 
 def test_what_decodes_is_never_asked_what_it_resembles():

@@ -6,7 +6,7 @@ import pytest
 import soundfile
 from PIL import Image, TiffImagePlugin
 
-from extract.encoders.base import Waveform
+from extract.encoders.base import Video, Waveform
 from extract.media.files import MediaError
 from extract.media.reading import Reader
 
@@ -55,7 +55,7 @@ def test_a_text_is_digested_as_it_stands_in_the_table(reader):
     assert digest == hashlib.sha256(b"  ").hexdigest()
 
 
-@pytest.mark.parametrize("modality", ["image", "audio", "text"])
+@pytest.mark.parametrize("modality", ["image", "audio", "text", "video"])
 def test_a_file_too_large_for_its_kind_is_not_even_digested(tmp_path, reader, modality):
     (tmp_path / "sparse").touch()
     os.truncate(tmp_path / "sparse", 2**42)
@@ -97,3 +97,30 @@ def test_a_device_that_fails_is_named_and_nothing_is_printed(tmp_path, reader, m
         _, reason = reader("audio").read_file(name)
         assert str(reason) == "unreadable file (Input/output error)"
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_video_gives_frames_and_as_a_sound_its_track(tmp_path, reader, make_clip, numbered):
+    tone = (8000 * np.sin(np.arange(16000))).astype(np.int16)
+    frames = [numbered(n) for n in range(10)]
+    path = make_clip(tmp_path / "a.mkv", frames, sound=tone)
+    digest, video = reader("video").read_file("a.mkv")
+    assert isinstance(video, Video)
+    assert len(video.frames) == 8
+    assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    _, sound = reader("audio").read_file("a.mkv")
+    np.testing.assert_array_equal(sound.samples, tone / np.float32(32768))
+    assert str(reader("image").read_file("a.mkv")[1]).startswith("a video, not a picture")
+
+
+def test_frames_sampling_and_the_longest_video_are_the_readers(
+    tmp_path, reader, make_clip, numbered
+):
+    # The stripes of 0 and 255 differ everywhere: a cut after 4 of 10 frames.
+    frames = [numbered(0)] * 4 + [numbered(255)] * 6
+    make_clip(tmp_path / "a.mkv", frames)
+    of = {"base": tmp_path, "roots": [tmp_path], "modality": "video"}
+    uniform = Reader(**of, max_seconds=1, frames=5).read_file("a.mkv")[1]
+    np.testing.assert_allclose(uniform.times, [0.1, 0.3, 0.5, 0.7, 0.9])
+    scenes = Reader(**of, max_seconds=1, frames=5, frame_sampling="scene").read_file("a.mkv")[1]
+    np.testing.assert_allclose(scenes.times, [0.2, 0.7])
+    assert "too long" in str(Reader(**of, max_seconds=0.9).read_file("a.mkv")[1])
