@@ -57,8 +57,9 @@ def open_container(handle: BinaryIO, kind: Kind) -> Iterator["InputContainer"]:
         kind: what it is opened for, as reasons name it.
 
     Raises:
-        MediaError: no container of a known format, or damaged; also whatever ffmpeg raises while
-            the caller reads it.
+        MediaError: no container of a known format, or damaged; also in place of whatever PyAV
+            raises while the caller reads it.
+        OSError: the device fails.
         InputError: PyAV is not installed.
     """
     require_pyav(f"a {kind} in a video file")
@@ -71,29 +72,35 @@ def open_container(handle: BinaryIO, kind: Kind) -> Iterator["InputContainer"]:
         "max_pixels": str(MAX_FRAME_PIXELS),
     }
     known = is_container(handle)
+    with _as_media_errors(f"{kind}, or cut short" if known else kind):
+        try:
+            container = av.open(
+                handle, "r", options=options, metadata_errors="replace", buffer_size=_BUFFER
+            )
+        except av.FFmpegError:
+            if known:
+                raise
+            raise MediaError(found_instead(handle, kind) or f"not a readable {kind}") from None
+    with _as_media_errors(kind), container:
+        yield container
+
+
+@contextmanager
+def _as_media_errors(what: str) -> Iterator[None]:
+    import av
+
     try:
-        container = av.open(
-            handle, "r", options=options, metadata_errors="replace", buffer_size=_BUFFER
-        )
-    except av.FFmpegError as error:
-        if known:
-            raise MediaError(f"damaged {kind}, or cut short ({_words(error)})") from None
-        raise MediaError(found_instead(handle, kind) or f"not a readable {kind}") from None
-    except MemoryError:
-        raise MediaError(f"out of memory while opening the {kind}") from None
-    try:
-        with container:
-            yield container
+        yield
     except (MediaError, InputError):
         raise
     except MemoryError:  # ffmpeg's is one, too
-        raise MediaError(f"out of memory while decoding the {kind}") from None
+        raise MediaError(f"out of memory while decoding the {what}") from None
     except Exception as error:
         if isinstance(error, OSError) and not isinstance(error, av.FFmpegError):
-            raise  # the file cannot be read
+            raise  # the device fails
         # As with pictures: damaged bytes make a decoder raise nearly anything, and whatever it is,
         # it must not end the run.
-        raise MediaError(f"damaged {kind} ({_words(error)})") from None
+        raise MediaError(f"damaged {what} ({_words(error)})") from None
 
 
 def _words(error: Exception) -> str:

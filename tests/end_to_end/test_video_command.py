@@ -163,4 +163,4 @@ def test_a_video_among_pictures_is_pointed_to_its_modality(catalogue, tmp_path, 
         *("extract", "--modality=image", "--items", folder / "items.csv", "--column=video"),
         *("--out", tmp_path / "out", "--encoder=examples.custom_encoder:ColourHistogram"),
     )
-    assert "a video (MP4 or QuickTime), not a picture; use --modality video" in told
+    assert "failed 25: a video (MP4 or QuickTime), not a picture; use --modality video" in told

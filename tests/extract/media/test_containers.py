@@ -5,7 +5,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from extract.media.containers import is_container
+from extract.media.kinds import is_container
 
 FRAMES = [np.full((16, 16, 3), 60 * n, np.uint8) for n in range(4)]
 MPEG4 = {"codec": "mpeg4", "pix_fmt": "yuv420p"}

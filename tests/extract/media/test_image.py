@@ -149,9 +149,3 @@ def test_memory_that_runs_out_is_not_called_damage(monkeypatch):
     data = encoded(Image.fromarray(noise()), "PNG")
     monkeypatch.setattr("extract.media.image.as_rgb", exhausted)
     assert reason_for(data) == "out of memory while decoding the picture"
-
-
-def test_a_video_is_named_as_one(tmp_path, make_clip):
-    frames = [np.zeros((16, 16, 3), np.uint8)] * 3
-    path = make_clip(tmp_path / "a.jpg.mp4", frames, codec="mpeg4", pix_fmt="yuv420p")
-    assert reason_for(path.read_bytes()) == "a video, not a picture (see --modality video)"

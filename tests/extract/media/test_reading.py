@@ -109,7 +109,8 @@ def test_a_video_gives_frames_and_as_a_sound_its_track(tmp_path, reader, make_cl
     assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
     _, sound = reader("audio").read_file("a.mkv")
     np.testing.assert_array_equal(sound.samples, tone / np.float32(32768))
-    assert str(reader("image").read_file("a.mkv")[1]).startswith("a video, not a picture")
+    reason = "a video (Matroska or WebM), not a picture; use --modality video"
+    assert str(reader("image").read_file("a.mkv")[1]) == reason
 
 
 def test_frames_sampling_and_the_longest_video_are_the_readers(

@@ -127,6 +127,8 @@ def test_a_sound_shorter_than_its_video_is_whole(tmp_path, make_clip):
 def test_what_is_no_container_is_refused(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"<html></html>")
     assert reason_for(tmp_path / "a.mp4") == "an HTML page, not a sound"
+    (tmp_path / "b.mp4").write_bytes(bytes(range(1, 200)))
+    assert reason_for(tmp_path / "b.mp4") == "not a readable sound"
 
 
 def test_without_pyav_the_extra_is_named(tmp_path, make_clip, monkeypatch):

@@ -37,6 +37,7 @@ def cut(path, share=0.6):
 
 
 KINDS = {
+    "raw.m2v": {"codec": "mpeg2video", "pix_fmt": "yuv420p", "rate": 25},
     "h264.mp4": H264 | {"options": {"g": "12"}},
     "one-keyframe.mp4": H264 | {"options": {"g": "1000"}},
     "fragmented.mp4": H264 | {"options": {"g": "10"}, "container": {"movflags": "frag_keyframe"}},
@@ -391,15 +392,15 @@ def test_what_is_no_video_is_refused(tmp_path, make_clip):
     gif = tmp_path / "a.gif"
     pictures = [Image.new("RGB", (8, 8), (40 * n, 0, 0)) for n in range(4)]
     pictures[0].save(gif, save_all=True, append_images=pictures[1:])
-    soundfile.write(tmp_path / "a.mp3", np.full(8000, 0.5), 8000)
+    soundfile.write(tmp_path / "a.flac", np.full(8000, 0.5), 8000)
     (tmp_path / "a.html").write_text("<html><video src='a.mp4'></html>")
     (tmp_path / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(5000))
-    for name, reason in (
-        ("a.gif", "a picture, not a video"),
-        ("a.mp3", "not a readable video"),
-        ("a.html", "an HTML page, not a video"),
-        ("noise.mp4", "not a readable video"),
-    ):
+    for name, reason in {
+        "a.gif": "a picture, not a video",
+        "a.flac": "a sound, not a video",
+        "a.html": "an HTML page, not a video",
+        "noise.mp4": "not a readable video",
+    }.items():
         assert reason_for(tmp_path / name) == reason
     (tmp_path / "head.mp4").write_bytes(b"\0\0\0\x18ftypisom" + bytes(40))
     assert reason_for(tmp_path / "head.mp4").startswith("damaged video, or cut short (")
@@ -417,6 +418,29 @@ def test_a_playlist_opens_no_other_file(playlist, tmp_path, make_clip, numbered)
     other = make_clip(tmp_path / "other.mp4", [numbered(1)] * 5, **H264)
     (tmp_path / "a.mp4").write_text(playlist.format(other))
     assert reason_for(tmp_path / "a.mp4") == "not a readable video"
+
+
+def test_a_device_that_fails_is_not_the_videos_fault(tmp_path, make_clip):
+    path = make_clip(tmp_path / "a.mkv", moving_noise(60))
+
+    class Failing(io.FileIO):
+        left = 3
+
+        def readinto(self, buffer):
+            return self._or_fail(super().readinto(buffer))
+
+        def read(self, size=-1):
+            return self._or_fail(super().read(size))
+
+        def _or_fail(self, found):
+            Failing.left -= 1
+            if Failing.left < 0:
+                raise OSError(5, "Input/output error")
+            return found
+
+    with pytest.raises(OSError, match="Input/output error") as error, Failing(path) as handle:
+        decode_video(handle, 600, 8)
+    assert type(error.value) is OSError
 
 
 @pytest.fixture(scope="module")
