@@ -89,7 +89,9 @@ def decode_audio(handle: BinaryIO, max_seconds: float) -> Waveform:
                         raise MediaError(f"sound too long (more than {max_seconds:g} seconds)")
                     if total > MAX_SAMPLES:
                         raise MediaError(f"sound too long (more than {MAX_SAMPLES} samples)")
-                    samples += block.mean(axis=1, dtype=np.float32).data
+                    # Infinities and numbers beyond reason are refused below, without a warning.
+                    with np.errstate(invalid="ignore", over="ignore"):
+                        samples += block.mean(axis=1, dtype=np.float32).data
             source.check()
     except (soundfile.SoundFileError, RuntimeError) as error:
         for source in sources:
