@@ -92,6 +92,13 @@ def test_samples_that_are_no_numbers_are_refused(value):
     assert reason_for(encoded(samples, subtype="FLOAT")) == "sound with NaN or infinite samples"
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("pair", [(np.inf, -np.inf), (3e38, 3e38)])
+def test_channels_whose_mean_is_no_number_are_refused_without_a_warning(pair):
+    samples = np.tile(np.array(pair, dtype=np.float32), (100, 1))
+    assert reason_for(encoded(samples, subtype="FLOAT")) == "sound with NaN or infinite samples"
+
+
 def test_a_file_without_samples_is_empty():
     assert reason_for(encoded(np.zeros(0, dtype=np.float32))) == "empty sound"
 
