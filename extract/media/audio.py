@@ -84,16 +84,8 @@ def decode_audio(handle: BinaryIO, max_seconds: float) -> Waveform:
                 size = max(1, _BLOCK_SAMPLES // sound.channels)
                 while len(block := sound.read(size, dtype="float32", always_2d=True)):
                     total += len(block)
-<<<<<<< HEAD
                     check_length(total, rate, max_seconds)
                     # Infinities of both signs give NaN, which is found below.
-=======
-                    if total > max_seconds * rate:
-                        raise MediaError(f"sound too long (more than {max_seconds:g} seconds)")
-                    if total > MAX_SAMPLES:
-                        raise MediaError(f"sound too long (more than {MAX_SAMPLES} samples)")
-                    # Infinities and numbers beyond reason are refused below, without a warning.
->>>>>>> badmedia
                     with np.errstate(invalid="ignore", over="ignore"):
                         samples += block.mean(axis=1, dtype=np.float32).data
             source.check()
