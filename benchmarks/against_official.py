@@ -18,6 +18,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+# Python looks for modules beside this file first, where `extract` would be a benchmark.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 import numpy as np
 import published
 import scipy.sparse as sp

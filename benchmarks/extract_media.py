@@ -116,7 +116,9 @@ def _clouds(width: int, height: int, draw: np.random.Generator) -> NDArray[np.ui
 def texts(folder: Path, count: int | None = None) -> Media:
     """English words in texts of log-normal length: median 20 words, sigma 1, seed 0."""
     draw, words, count = np.random.default_rng(0), _WORDS.split(), count or TEXTS
-    lengths = np.maximum(1, np.rint(draw.lognormal(np.log(MEDIAN_WORDS), 1.0, count))).astype(int)
+    # As many as there are usually, so that the first of fewer are the same.
+    lengths = draw.lognormal(np.log(MEDIAN_WORDS), 1.0, max(count, TEXTS))[:count]
+    lengths = np.maximum(1, np.rint(lengths)).astype(int)
     rows = [
         (f"text-{n}", " ".join(words[word] for word in draw.integers(len(words), size=length)))
         for n, length in enumerate(lengths)

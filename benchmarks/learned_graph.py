@@ -8,7 +8,11 @@ the features alone. Popularity's Recall@20 stands beside them. The test split is
 """
 
 import argparse
+import sys
 from pathlib import Path
+
+# Python looks for modules beside this file first, where `extract` would be a benchmark.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 

@@ -8,8 +8,12 @@ new dataset's is empty: it is for choosing, not for reporting.
 """
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
+
+# Python looks for modules beside this file first, where `extract` would be a benchmark.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import polars as pl

@@ -14,6 +14,9 @@ import argparse
 import sys
 from pathlib import Path
 
+# Python looks for modules beside this file first, where `extract` would be a benchmark.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 import against_official
 import scale
 
