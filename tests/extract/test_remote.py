@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.request
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -242,3 +243,18 @@ def test_a_dataset_takes_features_from_s3(shop, mean_colour, tmp_path):
     assert dataset.features["image"].present[rows].tolist() == [True, False]
     expected = FeatureStore.open(remote / "store").load().vectors[0]
     np.testing.assert_array_equal(dataset.features["image"].vectors[rows[0]], expected)
+
+
+def test_actors_of_a_ray_cluster_read_from_and_write_to_s3(shop, tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    remote, local = shop
+    # Where the encoder's module is.
+    monkeypatch.chdir(Path(__file__).parent / "engines")
+    options = {"encoder": "ray_encoders:Colours", "device": "cpu"}
+    summary = run(config(remote / "items.csv", remote / "store", engine="ray", **options))
+    here = run(config(local / "items.csv", tmp_path / "store", **options))
+    assert (summary.ok, summary.failed, summary.missing) == (4, 4, 1)
+    assert summary.reasons == here.reasons
+    there, store = FeatureStore.open(remote / "store"), FeatureStore.open(tmp_path / "store")
+    assert there.statuses().equals(store.statuses())
+    np.testing.assert_allclose(there.load().vectors, store.load().vectors, rtol=0, atol=1e-5)

@@ -157,6 +157,16 @@ def test_either_engine_goes_on_with_what_the_other_left(run, tmp_path, encoded):
         assert_alike(whole, out)
 
 
+def test_a_changed_part_is_made_anew_though_a_worker_dies_of_it(run, tmp_path):
+    run(TEXTS, engine="local")
+    texts = [*TEXTS[:14], "die once", *TEXTS[15:]]
+    # What stood there before must not be taken for the part that the worker did not finish.
+    assert run(texts, update=True).processed == 10
+    assert (tmp_path / "notes/mark").exists()
+    run(texts, engine="local", out=tmp_path / "local")
+    assert_alike(tmp_path / "local", tmp_path / "store")
+
+
 def test_a_part_that_kills_every_worker_is_named_and_all_others_finished(run, tmp_path):
     texts = [*TEXTS[:14], "die", *TEXTS[15:]]
     says = r"part 1 \(rows 11 to 20, items 'i10' to 'i19'\) ended its worker process 3 times"
