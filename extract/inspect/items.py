@@ -112,8 +112,18 @@ def read_media(
                 if item.text is not None:
                     use(item.id, modality, reader.read_text(item.text)[1])
                 elif item.path is not None:
-                    use(item.id, modality, reader.read_file(item.path)[1])
+                    use(item.id, modality, _read_file(reader, item.path, needed=modality == own))
     return found
+
+
+def _read_file(reader: Reader, path: str, *, needed: bool) -> Raw | MediaError:
+    try:
+        return reader.read_file(path)[1]
+    except InputError as error:
+        if needed:
+            raise
+        # As where videos cannot be decoded for want of PyAV: the store's own media can be shown.
+        return MediaError(str(error))
 
 
 def read_labels(table: Location, column: str, id_column: str | None = None) -> dict[str, str]:

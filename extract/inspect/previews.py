@@ -16,11 +16,12 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from extract.encoders.base import Modality, Raw, Waveform
+from extract.encoders.base import Modality, Raw, Video, Waveform
 from extract.media.files import MediaError
 
 THUMBNAIL_PIXELS = 240
 TEXT_CHARACTERS = 400
+MONTAGE_FRAMES = 4
 CLIP_SECONDS = 6.0
 CLIP_RATE = 16_000
 _JPEG_QUALITY = 80
@@ -31,7 +32,7 @@ class Preview:
     """What is shown of one item; a medium that the item lacks is None."""
 
     picture: str | None = None
-    """A JPEG as a data URI."""
+    """A JPEG as a data URI: the picture, or some frames of the video."""
     text: str | None = None
     """At most ``TEXT_CHARACTERS`` characters, plain."""
     sound: str | None = None
@@ -62,6 +63,22 @@ def thumbnail(picture: Image.Image) -> str:
     small.info.clear()
     small.save(buffer, "JPEG", quality=_JPEG_QUALITY, optimize=True)
     return _data_uri("image/jpeg", buffer)
+
+
+def montage(video: Video) -> Image.Image:
+    """At most ``MONTAGE_FRAMES`` frames of a video in two columns, in the order of reading."""
+    distinct = list({id(frame): frame for frame in video.frames}.values())
+    count = min(len(distinct), MONTAGE_FRAMES)
+    frames = [distinct[(2 * k + 1) * len(distinct) // (2 * count)] for k in range(count)]
+    columns, rows = min(count, 2), (count + 1) // 2
+    width, height = frames[0].size
+    scale = min(1.0, THUMBNAIL_PIXELS / (max(columns * width, rows * height)))
+    cell = max(1, int(width * scale)), max(1, int(height * scale))
+    sheet = Image.new("RGB", (columns * cell[0], rows * cell[1]), "white")
+    for place, frame in enumerate(frames):
+        small = frame.resize(cell, Image.Resampling.LANCZOS)
+        sheet.paste(small, (place % 2 * cell[0], place // 2 * cell[1]))
+    return sheet
 
 
 def clip(sound: Waveform) -> str:
@@ -98,7 +115,12 @@ def _data_uri(kind: str, buffer: io.BytesIO) -> str:
 
 
 def _show_picture(preview: Preview, raw: Image.Image) -> None:
-    preview.picture = thumbnail(raw)
+    # Of a store of videos their frames are there already.
+    preview.picture = preview.picture or thumbnail(raw)
+
+
+def _show_video(preview: Preview, raw: Video) -> None:
+    preview.picture = preview.picture or thumbnail(montage(raw))
 
 
 def _show_text(preview: Preview, raw: str) -> None:
@@ -117,4 +139,5 @@ _SHOWN: dict[type, Callable[[Preview, Any], None]] = {
     Image.Image: _show_picture,
     str: _show_text,
     Waveform: _show_sound,
+    Video: _show_video,
 }

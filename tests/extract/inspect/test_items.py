@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import polars as pl
 import pytest
@@ -121,3 +123,21 @@ def test_labels_that_cannot_be_used(tmp_path):
     pl.DataFrame({"id": [1], "tags": [["a", "b"]]}).write_parquet(tmp_path / "t.parquet")
     with pytest.raises(InputError, match=r"column 'tags' holds List\(String\)"):
         read_labels(tmp_path / "t.parquet", "tags")
+
+
+def test_videos_of_a_table_are_read_and_their_want_of_pyav_hides_nothing_else(
+    tmp_path, make_clip, numbered, monkeypatch
+):
+    tone = np.full(16000, 8000, np.int16)
+    make_clip(tmp_path / "a.mkv", [numbered(n) for n in range(9)], sound=tone)
+    (tmp_path / "items.csv").write_text("item_id,title,video\na,A title,a.mkv\n")
+    source = ItemSource(tmp_path / "items.csv")
+    _, found = read(source, "text", ["a"])
+    assert len(found["a", "video"].frames) == 8
+    assert found["a", "audio"].sample_rate == 16000
+    monkeypatch.setitem(sys.modules, "av", None)
+    _, found = read(source, "text", ["a"])
+    assert found["a", "text"] == "A title"
+    assert "needs the extra 'video'" in str(found["a", "video"])
+    with pytest.raises(InputError, match="needs the extra 'video'"):
+        read(source, "video", ["a"])

@@ -5,7 +5,7 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from extract.encoders.base import Waveform
+from extract.encoders.base import Video, Waveform
 from extract.inspect.previews import (
     CLIP_RATE,
     CLIP_SECONDS,
@@ -13,6 +13,7 @@ from extract.inspect.previews import (
     THUMBNAIL_PIXELS,
     Preview,
     clip,
+    montage,
     shorten,
     thumbnail,
 )
@@ -83,3 +84,30 @@ def test_a_preview_takes_every_kind_of_medium():
     preview.add("image", MediaError("file not found"))
     preview.add("audio", 3)  # a kind of medium that has no preview yet
     assert preview.problems == ["image: file not found", "audio: cannot be shown on a page"]
+
+
+def shown(uri: str) -> Image.Image:
+    return Image.open(payload(uri, "image/jpeg")).convert("RGB")
+
+
+def test_of_a_video_four_frames_are_shown_in_the_order_of_reading():
+    grey = [Image.new("RGB", (640, 360), (30 * n,) * 3) for n in range(8)]
+    preview = Preview()
+    preview.add("video", Video(tuple(grey), tuple(float(n) for n in range(8))))
+    picture = shown(preview.picture)
+    assert picture.size == (THUMBNAIL_PIXELS, 134)
+    found = [picture.getpixel(at)[0] for at in ((60, 30), (180, 30), (60, 100), (180, 100))]
+    # The middles of four equal pieces of eight frames.
+    np.testing.assert_allclose(found, [30, 90, 150, 210], atol=4)
+    # A picture of the item does not hide them, nor they a picture.
+    preview.add("image", Image.new("RGB", (4, 4)))
+    assert shown(preview.picture).size == picture.size
+    other = Preview()
+    other.add("image", Image.new("RGB", (4, 4)))
+    other.add("video", Video((grey[0],), (0.0,)))
+    assert shown(other.picture).size == (4, 4)
+
+
+def test_a_frame_that_stands_there_often_is_shown_once():
+    frame = Image.new("RGB", (20, 10), (200, 0, 0))
+    assert montage(Video((frame,) * 8, (0.0,) * 8)).size == (20, 10)
