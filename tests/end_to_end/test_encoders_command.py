@@ -28,7 +28,9 @@ def test_list(encoders):
     code, out, err = encoders("list", "--modality", "audio", "packaged")
     assert (code, err) == (0, "")
     assert out.startswith("packaged:whisper-tiny-en  audio")
-    assert out.splitlines()[1:] == ["options of packaged: window=SECONDS, hop=SECONDS (audio only)"]
+    assert out.splitlines()[1:] == [
+        "options of packaged: window=SECONDS, hop=SECONDS (audio), chunk=TOKENS, overlap=TOKENS (text)"
+    ]
     code, out, _ = encoders("list")
     assert code == 0
     assert len(out.splitlines()) > 100

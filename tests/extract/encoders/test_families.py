@@ -145,6 +145,9 @@ class Folders(dict):
 def test_rules_of_the_contract(
     template, modality, tiny, load, encode, raws, words_plugin, save, tmp_path
 ):
+    for backend in ("onnx", "openvino"):
+        if f"backend={backend}" in template:
+            pytest.importorskip({"onnx": "onnxruntime"}.get(backend, backend))
     uri = template.format_map(Folders(tiny))
     encoder = load(uri, modality)
     media = raws[modality][:4]
