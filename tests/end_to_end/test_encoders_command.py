@@ -29,7 +29,8 @@ def test_list(encoders):
     assert (code, err) == (0, "")
     assert out.startswith("packaged:whisper-tiny-en  audio")
     assert out.splitlines()[1:] == [
-        "options of packaged: window=SECONDS, hop=SECONDS (audio), chunk=TOKENS, overlap=TOKENS (text)"
+        "options of packaged: window=SECONDS, hop=SECONDS (audio), chunk=TOKENS, overlap=TOKENS"
+        " (text)"
     ]
     code, out, _ = encoders("list")
     assert code == 0
