@@ -8,7 +8,6 @@ import contextlib
 import logging
 import os
 import random
-import secrets
 import shutil
 import signal
 import tempfile
@@ -20,6 +19,7 @@ import psutil
 import pytest
 
 import extract
+from extract.engines.ray_cluster import _token
 
 KILLS = int(os.environ.get("MMSSL_EXTRACTION_KILLS", "5"))
 SEED = int(os.environ.get("MMSSL_KILL_SEED", "0"))
@@ -171,7 +171,7 @@ def cluster():
     ray = pytest.importorskip("ray")
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        patch.setenv("RAY_AUTH_TOKEN", _token())
         patch.setenv("RAY_AUTH_MODE", "")  # Ray sets it
         patch.delenv("RAY_AUTH_MODE")
         patch.setenv("PYTHONPATH", str(Path(extract.__file__).parents[1]))

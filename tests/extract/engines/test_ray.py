@@ -2,7 +2,6 @@
 
 import logging
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import torch
 from PIL import Image
 
 import extract
+from extract.engines.ray_cluster import _token
 from extract.errors import TooManyErrors
 
 ray = pytest.importorskip("ray")
@@ -30,7 +30,7 @@ def cluster():
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.delenv("RAY_AUTH_MODE", raising=False)
-        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        patch.setenv("RAY_AUTH_TOKEN", _token())
         patch.setenv("PYTHONPATH", str(CLI.parent))
         handler = signal.getsignal(signal.SIGTERM)
         ray.init(
