@@ -58,14 +58,17 @@ def run(application: typer.Typer, arguments: list[str]) -> NoReturn:
         _drop_output()
         where = f"{error.filename}: " if error.filename is not None else ""
         fail(f"{where}{error.strerror or error}")
-    except RuntimeError as error:
-        from extract.preparation import out_of_memory
-
-        if not out_of_memory(error):
-            raise
-        fail("out of memory; a smaller model or batch, or a machine with more memory, may do")
     except MemoryError:
         fail("out of memory; a smaller batch or table, or a machine with more memory, may do")
+    except Exception as error:
+        from extract.locations import remote_failure
+        from extract.preparation import out_of_memory
+
+        if isinstance(error, RuntimeError) and out_of_memory(error):
+            fail("out of memory; a smaller model or batch, or a machine with more memory, may do")
+        if (said := remote_failure(error)) is None:
+            raise
+        fail(said)
     if result == 130:
         fail("interrupted", 130)
     raise SystemExit(result if isinstance(result, int) else 0)

@@ -10,7 +10,7 @@ from extract.encoders.base import Encoder
 from extract.encoders.ready import plain_fingerprint, ready_encoder
 from extract.errors import InputError, TooManyErrors
 from extract.item_table import read_catalog
-from extract.locations import Location
+from extract.locations import Location, remote_errors
 from extract.manifest import StoreManifest
 from extract.media.containers import require_pyav
 from extract.media.reading import Reader
@@ -59,7 +59,12 @@ def run(
             made otherwise (the differences are named).
         TooManyErrors: more than ``config.max_errors`` items failed; finished parts are kept.
     """
-    catalog, encoder, manifest = _begin(config, encoder)
+    with remote_errors():
+        return _run(config, encoder, progress=progress)
+
+
+def _run(config: ExtractionConfig, given: Encoder | None, *, progress: bool) -> ExtractionSummary:
+    catalog, encoder, manifest = _begin(config, given)
     workers = config.workers or os.cpu_count() or 1
     store = _store_there(config)
     difference, added = Difference((), 0, []), 0
@@ -134,7 +139,8 @@ def check(config: ExtractionConfig) -> None:
     Raises:
         InputError: as ``run``, for the table, the encoder, an option or the place.
     """
-    _begin(config, None)
+    with remote_errors():
+        _begin(config, None)
 
 
 def _begin(

@@ -5,6 +5,8 @@ endpoints come from where each store's own library looks for them (AWS_ENDPOINT_
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -62,6 +64,41 @@ def location(text: str) -> Location:
         return parse_location(text)
     except ValueError as error:
         raise InputError(f"{text}: {error}") from None
+
+
+# Libraries through which remote stores are reached, by the first part of their modules' names.
+_REMOTE = {
+    *("aiobotocore", "botocore", "s3fs", "aiohttp", "gcsfs", "google", "adlfs", "azure"),
+    *("huggingface_hub", "httpx", "httpcore", "requests", "urllib3", "fsspec"),
+}
+
+
+def remote_failure(error: BaseException) -> str | None:
+    """What an exception of a remote store's library says, in one line; None for any other.
+
+    A store that cannot be reached, credentials that are wrong: each library has classes of its own
+    for them, which are no OSErrors.
+    """
+    if not any(kind.__module__.partition(".")[0] in _REMOTE for kind in type(error).__mro__):
+        return None
+    words = " ".join(str(error).split())[:300] or type(error).__name__
+    return f"a remote store cannot be used ({type(error).__name__}: {words})"
+
+
+@contextmanager
+def remote_errors() -> Iterator[None]:
+    """Turn what a remote store's library raises into one line.
+
+    Raises:
+        InputError: in its place.
+    """
+    try:
+        yield
+    except Exception as error:
+        said = remote_failure(error)
+        if said is None:
+            raise
+        raise InputError(said) from error
 
 
 def is_url(text: str) -> bool:

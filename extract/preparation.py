@@ -23,6 +23,7 @@ from extract.store import Status
 
 NO_VALUE = "no value in the table"
 NOT_IN_TABLE = "not in the item table any more"
+NO_MEMORY = "out of memory while preparing or encoding this item"
 
 # Rows a thread takes at once: a text of the table is prepared in less time than it takes to hand a
 # task over; a file takes long enough.
@@ -338,5 +339,5 @@ def out_of_memory(error: Exception) -> bool:
 def encoder_failed(error: Exception) -> str:
     """The reason of a row on which the encoder raised."""
     if out_of_memory(error):
-        return "out of memory while preparing or encoding this item"
+        return NO_MEMORY
     return f"encoder failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}"

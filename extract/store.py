@@ -16,6 +16,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -30,7 +31,7 @@ from pydantic import ValidationError
 
 from extract.errors import InputError
 from extract.files import read_json, remove_leftovers, write_bytes, write_json
-from extract.locations import Location, location
+from extract.locations import Location, location, remote_errors
 from extract.manifest import StoreManifest
 
 Status: TypeAlias = Literal["ok", "failed", "missing"]
@@ -102,8 +103,14 @@ class FeatureStore:
             InputError: there is no store, or its manifest is not one this version reads.
         """
         path = location(path) if isinstance(path, str) else path
-        if not (path / "manifest.json").is_file():
-            raise InputError(f"{path}: no feature store here (no manifest.json)")
+        # Not is_file(): of a remote store that cannot be reached it says no, too.
+        with remote_errors(), suppress(FileNotFoundError, NotADirectoryError):
+            (path / "manifest.json").stat()
+            return cls._open(path)
+        raise InputError(f"{path}: no feature store here (no manifest.json)")
+
+    @classmethod
+    def _open(cls, path: Location) -> "FeatureStore":
         try:
             return cls(path, StoreManifest.model_validate(read_json(path / "manifest.json")))
         except ValidationError as error:

@@ -2,11 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from operator import ne, or_
 
 from extract.catalog import Catalog, Item
+from extract.media.files import CHANGED
 from extract.media.reading import Reader
-from extract.preparation import NO_VALUE, NOT_IN_TABLE
+from extract.preparation import NO_MEMORY, NO_VALUE, NOT_IN_TABLE
 from extract.store import FeatureStore
+
+# Reasons that say nothing of the content: with the same bytes the item may succeed.
+_PASSING = {CHANGED, NO_MEMORY}
 
 
 def changed_items(
@@ -21,7 +26,7 @@ def changed_items(
     """Read the raw content of every item, decode nothing, and compare its digest.
 
     An item that could not be read and can be now has changed, and so has one that has left the
-    table or has got a medium.
+    table or has got a medium. One that failed for a reason that passes is tried again.
 
     Args:
         parts: whole parts of the store.
@@ -50,11 +55,13 @@ def changed_items(
         for part in parts:
             items = catalog.find(store.part_ids(part), near=store.part_rows(part).start)
             now = list(pool.map(state, items))
+            statuses = store.part_statuses(part)
             then = [
                 (reason if status == "missing" else "content", digest)
-                for _, status, reason, digest in store.part_statuses(part).iter_rows()
+                for _, status, reason, digest in statuses.iter_rows()
             ]
-            if count := sum(a != b for a, b in zip(now, then, strict=True)):
+            passing = [reason in _PASSING for reason in statuses["reason"]]
+            if count := sum(map(or_, passing, map(ne, now, then))):
                 changed[part] = count
             advance(len(items))
     return changed

@@ -12,6 +12,9 @@ from typing import BinaryIO
 
 from extract.media.names import canonical_forms, why_absent
 
+CHANGED = "changed while it was read"
+"""The reason of a file that was being written."""
+
 
 class MediaError(Exception):
     """One medium cannot be used; the message is the reason that its row in the store will bear."""
@@ -71,7 +74,7 @@ def open_inside(path: str, base: Path, roots: Sequence[Path]) -> Iterator[Binary
             # Also where decoding failed: half an upload looks like damage.
             now = os.fstat(handle.fileno())
             if (now.st_size, now.st_mtime_ns) != (opened.st_size, opened.st_mtime_ns):
-                raise MediaError("changed while it was read")
+                raise MediaError(CHANGED)
 
 
 def _existing(path: str, base: Path, roots: Sequence[Path]) -> str:

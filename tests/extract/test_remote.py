@@ -18,7 +18,7 @@ import mmssl
 from cli import app
 from extract.errors import InputError
 from extract.extraction import run
-from extract.locations import parse_location
+from extract.locations import parse_location, remote_failure
 from extract.store import FeatureStore
 
 BUCKET = "s3://shop"
@@ -201,6 +201,25 @@ def test_a_store_that_is_lost_ends_the_run_and_no_item_is_blamed(
     whole = [n for n in range(4) if finished.part_record(n)]
     assert all(set(finished.part_statuses(n)["status"]) == {"ok"} for n in whole)
     assert len(whole) < 4
+
+
+def test_a_place_that_cannot_be_reached_is_one_message_wherever_it_is_named(
+    shop, mean_colour, tmp_path
+):
+    _, local = shop
+    options = {
+        "endpoint_url": "http://127.0.0.1:9",
+        "config_kwargs": {"retries": {"max_attempts": 0}},
+    }
+    away = type(parse_location(BUCKET))("s3://away", **options)
+    away.fs.retries = 1
+    here = config(local / "items.csv", tmp_path / "store")
+    for change in ({"out": away / "x"}, {"items": away / "i.csv"}, {"media_roots": (away / "p",)}):
+        with pytest.raises(InputError, match=r"a remote store cannot be used \(EndpointConnection"):
+            run(here.model_copy(update=change), encoder=mean_colour())
+    with pytest.raises(InputError, match="a remote store cannot be used"):
+        FeatureStore.open(away / "x")
+    assert remote_failure(ValueError("ours")) is None
 
 
 def test_places_that_are_not_there_are_one_message(shop, mean_colour, tmp_path):

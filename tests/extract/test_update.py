@@ -124,3 +124,23 @@ def test_a_file_that_was_mended_is_encoded_and_a_broken_one_not_tried_again(tmp_
 def test_update_and_overwrite_exclude_each_other(begin):
     with pytest.raises(extract.InputError, match="give --update or --overwrite, not both"):
         begin(TEXTS, update=True, overwrite=True)
+
+
+def test_an_item_for_which_there_was_no_memory_is_tried_again(tmp_path, byte_histogram):
+    config = extract.ExtractionConfig(
+        items=tmp_path / "items.csv", modality="text", out=tmp_path / "store", rows_per_part=3
+    )
+    (tmp_path / "items.csv").write_text("id,text\na,aaa\nb,bbb\n")
+
+    class Short(byte_histogram):
+        def encode(self, batch):
+            if b"bbb" in batch:
+                raise MemoryError
+            return super().encode(batch)
+
+    Short.__module__, Short.__qualname__ = byte_histogram.__module__, byte_histogram.__qualname__
+    assert run(config, encoder=Short()).failed == 1
+    update = config.model_copy(update={"update": True})
+    summary = run(update, encoder=byte_histogram())
+    assert (summary.changed, summary.failed, summary.ok) == (1, 0, 2)
+    assert run(update, encoder=byte_histogram()).processed == 0
