@@ -119,6 +119,24 @@ def _table_errors(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: not readable as {suffix[1:]} ({_first_line(error)})") from None
 
 
+def read_id_lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 text file of ids, each as it stands; a byte-order mark is no part of it.
+
+    Lines end in LF or CR LF, and in nothing else that Unicode has for it: ids may hold that.
+
+    Raises:
+        InputError: the file is missing or is not UTF-8 text.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path}: not readable as UTF-8 text ({error})") from None
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    return lines if lines[-1] else lines[:-1]
+
+
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 

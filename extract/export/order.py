@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from extract.errors import InputError, nearest
-from extract.tables import read_table
+from extract.tables import read_id_lines, read_table
 
 # Columns that hold the number of a row, from 0: MMRec's i_id_mapping.csv has itemID beside the
 # original id (preprocessing/0rating2inter.ipynb), a dataset's items.parquet has row beside id.
@@ -33,7 +33,7 @@ def read_order(path: Path, id_column: str | None = None) -> pl.Series:
     if path.suffix.lower() == ".txt":
         if id_column is not None:
             raise InputError(f"{path}: --id-column {id_column}: a list of ids has no columns")
-        return _distinct(path, pl.Series("id", _lines(path), dtype=pl.String))
+        return _distinct(path, pl.Series("id", read_id_lines(path), dtype=pl.String))
     table = _read(path)
     if not table.height:
         raise InputError(f"{path}: the table holds no items")
@@ -87,18 +87,6 @@ def _by_row(path: Path, column: pl.Series) -> NDArray[np.intp]:
             " once; take the column out to use the rows as they stand"
         )
     return np.argsort(rows.to_numpy())
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path}: not readable as UTF-8 text ({error})") from None
-    # Only these end a line: an id may hold what Unicode also counts as one.
-    lines = [line.removesuffix("\r") for line in text.split("\n")]
-    return lines if lines[-1] else lines[:-1]
 
 
 def _distinct(path: Path, ids: pl.Series) -> pl.Series:

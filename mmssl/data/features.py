@@ -11,7 +11,8 @@ import numpy.typing as npt
 from extract.errors import InputError
 from extract.files import sha256_file
 from extract.locations import Location
-from mmssl.data.ids import IdMap, read_id_lines
+from extract.tables import read_id_lines
+from mmssl.data.ids import IdMap
 
 # What numpy lets through of Python's own parser, which reads the header.
 _BAD_HEADER = (SyntaxError, TypeError, RecursionError, tokenize.TokenError)

@@ -60,24 +60,6 @@ def id_texts(path: Path, values: pl.Series) -> pl.Series:
     return pl.select(pl.when(text.str.strip_chars() != "").then(text)).to_series()
 
 
-def read_id_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 text file of ids, each as it stands; a byte-order mark is no part of it.
-
-    Lines end in LF or CR LF, and in nothing else that Unicode has for it: ids may hold that.
-
-    Raises:
-        InputError: the file is missing or is not UTF-8 text.
-    """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path}: not readable as UTF-8 text ({error})") from None
-    lines = [line.removesuffix("\r") for line in text.split("\n")]
-    return lines if lines[-1] else lines[:-1]
-
-
 class IdMap:
     """Distinct original ids; an id's row is its place in the list.
 

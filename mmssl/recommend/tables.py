@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 from extract.errors import InputError
 from extract.files import atomic_path
-from extract.tables import TABLE_SUFFIXES, read_table, table_suffix
-from mmssl.data.ids import id_texts, read_id_lines
+from extract.tables import TABLE_SUFFIXES, read_id_lines, read_table, table_suffix
+from mmssl.data.ids import id_texts
 from mmssl.data.interactions import DEFAULT_NAMES
 
 SCHEMA = {
