@@ -116,7 +116,7 @@ def connected(address: str | None) -> Iterator[ModuleType]:
             variables["PYTHONPATH"] = os.pathsep.join(paths)
             # Ray listens to the whole network, and would leave a token of its own in the home
             # folder; that there has to be one, Ray notes in RAY_AUTH_MODE.
-            variables |= {"RAY_AUTH_TOKEN": os.environ.get("RAY_AUTH_TOKEN") or _token()}
+            variables |= {"RAY_AUTH_TOKEN": os.environ.get("RAY_AUTH_TOKEN") or token()}
         else:
             _require_cluster(address)
         stack.enter_context(_environment(variables, "RAY_AUTH_MODE"))
@@ -179,8 +179,8 @@ def divide(nodes: Sequence[Mapping[str, float]], *, actors: int | None, device: 
 
 
 @functools.cache
-def _token() -> str:
-    # One a process: Ray reads it once.
+def token() -> str:
+    """What this process's clusters ask of who joins them; one a process: Ray reads it once."""
     return secrets.token_hex(32)
 
 

@@ -5,12 +5,10 @@ and workers; the tests do 5 of the local ones (MMSSL_EXTRACTION_KILLS), drawn fr
 """
 
 import contextlib
-import logging
 import os
 import random
 import shutil
 import signal
-import tempfile
 import time
 from pathlib import Path
 
@@ -19,7 +17,7 @@ import psutil
 import pytest
 
 import extract
-from extract.engines.ray_cluster import _token
+from tests.local_ray import local_cluster
 
 KILLS = int(os.environ.get("MMSSL_EXTRACTION_KILLS", "5"))
 SEED = int(os.environ.get("MMSSL_KILL_SEED", "0"))
@@ -167,28 +165,8 @@ def test_killed_before_an_access_to_its_files_and_again_while_going_on(local, tm
 
 @pytest.fixture(scope="module")
 def cluster():
-    """The address of a Ray cluster that outlives its drivers; the commands may join it."""
-    ray = pytest.importorskip("ray")
-    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_AUTH_TOKEN", _token())
-        patch.setenv("RAY_AUTH_MODE", "")  # Ray sets it
-        patch.delenv("RAY_AUTH_MODE")
-        patch.setenv("PYTHONPATH", str(Path(extract.__file__).parents[1]))
-        handler = signal.getsignal(signal.SIGTERM)
-        ray.init(
-            address="local",
-            num_cpus=2,
-            num_gpus=0,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=80 * 2**20,
-            _temp_dir=folder,
-        )
-        yield ray.get_runtime_context().gcs_address
-        ray.shutdown()
-        signal.signal(signal.SIGTERM, handler)
+    with local_cluster() as address:
+        yield address
 
 
 def actors() -> list[psutil.Process]:

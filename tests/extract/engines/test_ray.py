@@ -1,11 +1,8 @@
 """On a real Ray cluster of two processors, one for the whole file."""
 
-import logging
 import os
-import signal
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -15,8 +12,8 @@ import torch
 from PIL import Image
 
 import extract
-from extract.engines.ray_cluster import _token
 from extract.errors import TooManyErrors
+from tests.local_ray import local_cluster
 
 ray = pytest.importorskip("ray")
 
@@ -26,27 +23,8 @@ CLI = HERE.parents[2] / "cli.py"
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Its address; processes that this one starts may join it."""
-    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.delenv("RAY_AUTH_MODE", raising=False)
-        patch.setenv("RAY_AUTH_TOKEN", _token())
-        patch.setenv("PYTHONPATH", str(CLI.parent))
-        handler = signal.getsignal(signal.SIGTERM)
-        ray.init(
-            address="local",
-            num_cpus=2,
-            num_gpus=1,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=80 * 2**20,
-            _temp_dir=folder,
-        )
-        yield ray.get_runtime_context().gcs_address
-        ray.shutdown()
-        signal.signal(signal.SIGTERM, handler)
-        os.environ.pop("RAY_AUTH_MODE")  # Ray set it
+    with local_cluster(gpus=1) as address:
+        yield address
 
 
 @pytest.fixture
