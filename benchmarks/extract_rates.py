@@ -83,7 +83,7 @@ class _Wrapped(Encoder):
 
     def __init__(self, inner: Encoder) -> None:
         self.inner = inner
-        self.modalities = inner.modalities  # type: ignore[misc]
+        self.modalities = inner.modalities
         self.dim, self.space = inner.dim, inner.space
 
     def preprocess(self, raw: Raw) -> Any:
