@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from extract.inspect.items import read_labels
 from extract.inspect.neighbours import nearest
 from extract.inspect.overlap import Overlap, overlap
 from extract.inspect.vectors import Vectors, draw
+from extract.locations import Location
 from extract.store import FeatureStore
 from extract.summary import printable
 
@@ -23,14 +23,14 @@ from extract.summary import printable
 class LabelOptions:
     """Where labels come from, and how many neighbours vote."""
 
-    items: Path
+    items: Location
     column: str
     id_column: str | None = None
     k: int = 5
 
 
 def label_options(
-    *, items: Path | None, column: str | None, id_column: str | None, k: int | None
+    *, items: Location | None, column: str | None, id_column: str | None, k: int | None
 ) -> LabelOptions | None:
     """Labels from the options of a command line; None where none are wanted.
 
@@ -135,8 +135,8 @@ class Comparison:
 
 
 def compare(
-    a: Path,
-    b: Path,
+    a: Location,
+    b: Location,
     *,
     k: int = 10,
     sample: int = 10_000,

@@ -12,6 +12,7 @@ from extract.inspect.items import LONGEST_SOUND, ItemSource, read_labels, read_m
 from extract.inspect.neighbours import nearest
 from extract.inspect.previews import Preview
 from extract.inspect.vectors import Vectors, draw, ids_of
+from extract.locations import Location
 from extract.manifest import StoreManifest
 
 
@@ -34,11 +35,11 @@ class SheetOptions:
 def sheet_options(
     file: Path | None,
     *,
-    items: Path | None,
+    items: Location | None,
     id_column: str | None,
     columns: Sequence[str] | None,
     text_template: str | None,
-    media_roots: Sequence[Path] | None,
+    media_roots: Sequence[Location] | None,
     label: str | None,
     queries: int | None,
     neighbours: int | None,

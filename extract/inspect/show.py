@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from extract.inspect.page import write_page
 from extract.inspect.sheet import SheetOptions, gather
 from extract.inspect.statistics import Statistics, statistics
 from extract.inspect.vectors import draw, ids_of, ok_items
+from extract.locations import Location
 from extract.store import FeatureStore
 from extract.summary import ExtractionSummary, printable, summarise
 
@@ -128,7 +128,7 @@ class Report:
 
 
 def show(
-    path: Path,
+    path: Location,
     *,
     threshold: float = 0.98,
     sample: int = 10_000,
