@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from extract.errors import InputError
 from extract.locations import Location
@@ -51,7 +53,7 @@ class Catalog:
     def __init__(
         self,
         blocks: Callable[[], Iterator[pl.DataFrame]],
-        rows: int,
+        hashes: NDArray[np.uint64],
         *,
         holds_text: bool,
         source: str,
@@ -62,13 +64,13 @@ class Catalog:
         Args:
             blocks: reads it: frames with the columns ``id`` and ``medium``, a text or a path, null
                 where the row has none.
-            rows: of all blocks together.
+            hashes: of the ids, as ``id_hashes`` gives them, of all blocks together.
             holds_text: whether ``medium`` is the text itself; otherwise it is a path.
             source: in words, where the medium comes from: a column, a template or a folder.
             base: the folder that relative paths belong to.
         """
         self._blocks = blocks
-        self._rows = rows
+        self._hashes = hashes
         self.holds_text = holds_text
         self.source = source
         self.base = base
@@ -76,7 +78,7 @@ class Catalog:
         self._indexed = False
 
     def __len__(self) -> int:
-        return self._rows
+        return len(self._hashes)
 
     def ids(self) -> Iterator[str]:
         """All ids in the table's order, read anew."""
@@ -147,16 +149,24 @@ class Catalog:
         return Difference(added, removed, examples)
 
     def _ids_after(self, known: Iterable[pl.Series]) -> Iterator[pl.Series] | None:
-        """The table's ids after the known ones, if it begins with just these: the usual case."""
-        table = (block["id"] for block in self._blocks())
-        held = pl.Series("id", dtype=pl.String)
+        """The table's ids after the known ones, if it begins with just these: the usual case.
+
+        The hashes alone are compared, and the table is read only if it goes on. That another id
+        in the same row has the same 64 bits happens once in 2^64 rows.
+        """
+        row = 0
         for block in known:
-            while len(held) < len(block) and (more := next(table, None)) is not None:
-                held = pl.concat([held, more])
-            if not held.head(len(block)).equals(block):
+            if not np.array_equal(id_hashes(block), self._hashes[row : row + len(block)]):
                 return None
-            held = held.slice(len(block))
-        return chain([held], table)
+            row += len(block)
+        return self._ids_from(row)
+
+    def _ids_from(self, row: int) -> Iterator[pl.Series]:
+        if row == len(self):
+            return
+        for block in self._blocks():
+            yield block["id"].slice(row)
+            row = max(0, row - block.height)
 
     def _item(self, name: str, medium: str | None) -> Item:
         if self.holds_text:
@@ -190,6 +200,11 @@ class Catalog:
             database.execute("CREATE UNIQUE INDEX by_id ON items (id)")
             self._indexed = True
         return database
+
+
+def id_hashes(ids: pl.Series) -> NDArray[np.uint64]:
+    """64 bits of each id, the same for the same id as long as the process lasts."""
+    return ids.hash().to_numpy()
 
 
 def _each(blocks: Iterable[pl.Series]) -> Iterator[str]:

@@ -8,8 +8,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from extract.catalog import Catalog
+from extract.catalog import Catalog, id_hashes
 from extract.config import ExtractionConfig
 from extract.encoders.base import Modality
 from extract.errors import InputError, nearest
@@ -76,7 +77,7 @@ def read_catalog(config: ExtractionConfig) -> Catalog:
 
     return Catalog(
         blocks,
-        _count(table, id_column, (block["id"] for block in blocks())),
+        _unique_hashes(table, id_column, (block["id"] for block in blocks())),
         holds_text=holds_text,
         source=source,
         base=config.items.parent,
@@ -97,7 +98,7 @@ def read_item_ids(path: Path, id_column: str | None = None) -> list[str]:
     table = ItemTable(path)
     column = table.column(id_column, ID_COLUMNS, "--id-column")
     blocks = [ids for ids, _ in table.blocks(column, [])]
-    _count(table, column, iter(blocks))
+    _unique_hashes(table, column, iter(blocks))
     return [str(name) for block in blocks for name in block.to_list()]
 
 
@@ -169,7 +170,11 @@ def _from_folder(config: ExtractionConfig) -> Catalog:
         )
     frame = pl.DataFrame({"id": list(files), "medium": list(files.values())})
     return Catalog(
-        lambda: iter([frame]), len(files), holds_text=False, source="folder", base=config.items
+        lambda: iter([frame]),
+        id_hashes(frame["id"]),
+        holds_text=False,
+        source="folder",
+        base=config.items,
     )
 
 
@@ -253,30 +258,31 @@ class ItemTable:
                 yield ids, block
 
 
-def _count(table: ItemTable, id_column: str, ids: Iterator[pl.Series]) -> int:
-    """How many items there are, once it is certain that no id stands there twice.
+def _unique_hashes(
+    table: ItemTable, id_column: str, ids: Iterator[pl.Series]
+) -> NDArray[np.uint64]:
+    """The hashes of all ids, once it is certain that no id stands there twice.
 
-    Eight bytes an item are held: ids whose hashes are alike are looked at again.
+    Ids whose hashes are alike are looked at again.
     """
-    hashes = [block.hash().to_numpy() for block in ids]
-    rows = sum(map(len, hashes))
-    if rows == 0:
+    blocks = [id_hashes(block) for block in ids]
+    hashes = np.concatenate(blocks) if blocks else np.empty(0, dtype=np.uint64)
+    if not len(hashes):
         raise InputError(f"{table.name}: the table holds no items")
-    ordered = np.concatenate(hashes)
-    ordered.sort()
+    ordered = np.sort(hashes)
     alike = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
     if alike:
         first: dict[str, int] = {}
         row = 0
         for block, _ in table.blocks(id_column, []):
-            for hashed, name in zip(block.hash().to_list(), block.to_list(), strict=True):
+            for hashed, name in zip(id_hashes(block).tolist(), block.to_list(), strict=True):
                 row += 1
                 if hashed in alike and first.setdefault(name, row) != row:
                     raise InputError(
                         f"{table.name}: item id {name!r} stands in rows {first[name]} and {row}"
                         f"{table.note}; item ids must be unique"
                     )
-    return rows
+    return hashes
 
 
 def _words(error: Exception) -> str:
