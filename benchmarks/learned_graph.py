@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from mmssl import Dataset, TrainingConfig
-from mmssl.baselines.popularity import Popularity
+from mmssl.baselines.popularity import popularity_score
 from mmssl.evaluation.evaluate import evaluate_scores
 from mmssl.evaluation.ranking import inner_product, top_k
 from mmssl.training.accelerator import make_accelerator
@@ -57,7 +57,7 @@ def main() -> None:
     config = TrainingConfig.load(given.config, given.settings)
     train = dataset.matrix("train")
     learner = Learner(config, train, dataset.features, make_accelerator("cpu", "full"))
-    popularity = evaluate_scores(Popularity(train).score, dataset.val, train).metrics["recall@20"]
+    popularity = evaluate_scores(popularity_score(train), dataset.val, train).metrics["recall@20"]
     print(f"k = {learner.model.relations.k} of {train.shape[1]} items; popularity {popularity:.4f}")
     print("epoch  modality  similarity   items  recall@20 of the features alone")
     print(*describe(learner, dataset, 0), sep="\n", flush=True)

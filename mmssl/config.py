@@ -1,18 +1,15 @@
-"""What a training run is: YAML, then ``key.sub=value`` arguments, then validation."""
+"""What a training run is: YAML, then ``key.sub=value`` arguments, then validation.
 
-from collections.abc import Iterable, Sequence
+What all models share stands here; each model's own settings stand beside it, in a subclass of
+``TrainingConfig`` that ``mmssl.models`` knows by the model's name.
+"""
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from extract.errors import InputError
 from mmssl.settings import apply_setting, first_problem, read_yaml
@@ -23,23 +20,20 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """Settings that belong together: unknown ones are refused, and none changes later."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class FeatureConfig(_Section):
-    """How raw embeddings enter the model (METHOD equations 1 and 2)."""
+class FeatureConfig(Section):
+    """Which raw embeddings a model takes, and how they are scaled."""
 
     modalities: tuple[str, ...] | None = None
     """Which of the dataset's modalities to use, as [image, text]; all of them when left out."""
     scaling: Literal["none", "standardise", "unit"] = "none"
     """``standardise``: each column to mean 0 and deviation 1 over the items that have the modality;
     ``unit``: the mean vector is removed and each row divided by its L2 norm."""
-    missing: Literal["zero", "mean", "learned"] = "zero"
-    """What stands for an item without the modality: a zero projection, the mean raw vector of the
-    items that have it, or one learned projected vector a modality."""
-    dropout: Rate = 0.2
-    """On the projected features."""
 
     @field_validator("modalities", mode="before")
     @classmethod
@@ -53,185 +47,54 @@ class FeatureConfig(_Section):
         return names
 
 
-class BackboneConfig(_Section):
-    """Attention and propagation (equations 9 to 11)."""
+class OptimiserConfig(Section):
+    """AdamW: rate, schedule, decay; how long training lasts."""
 
-    embedding_dim: Count = 64
-    heads: Count = 4
-    attention: Literal["paper", "identity", "scrambled"] = "paper"
-    """``identity``: every attention weight acts as the identity (fault 1 of the published code);
-    ``scrambled``: keys are a reshape of other users' queries (fault 2, with fault 1 mended)."""
-    layers: Annotated[int, Field(ge=0)] = 2
-    normalisation: Literal["row", "symmetric"] = "row"
-    """``row``: D_u^(-1/2) R and D_i^(-1/2) R^T; ``symmetric``: D_u^(-1/2) R D_i^(-1/2)."""
-    propagation_order: Literal["alternating", "simultaneous"] = "alternating"
-    """``alternating``: items from the user side just computed; ``simultaneous``: both from the
-    layer before."""
-    final_softmax: bool = False
-    """Softmax over the dimensions at the last layer, as the published code does."""
-    propagation: Literal["full", "sampled"] = "full"
-    """``full``: every step propagates all users and items. ``sampled``: a step draws neighbourhoods
-    of its users and items, so that its cost depends on the batch and not on the graph. What is
-    gathered is then an estimate; l_f is taken over the step's nodes, for all; and moments and decay
-    of the id tables touch the rows that take part. Graph refresh and evaluation stay whole."""
-    fan_outs: Annotated[tuple[Count, ...], Field(min_length=1)] = (10, 5)
-    """Under ``sampled``, neighbours drawn of each node at the first hop away from the step's users
-    and items, the second, ...; the last one holds for all hops beyond. Features and relation
-    embeddings of the step's users count as the first hop."""
-    relation_rate: Weight = 0.36
-    """eta of equation 10: weight of the normalised relation embedding beside the id embedding."""
-    feature_rate: Weight = 0.55
-    """omega of equation 11: weight of the normalised modality features in the final vectors."""
-
-    @model_validator(mode="after")
-    def _heads_divide(self) -> "BackboneConfig":
-        if self.embedding_dim % self.heads:
-            raise ValueError(
-                f"embedding_dim {self.embedding_dim} must be a multiple of heads {self.heads}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _hops_exist(self) -> "BackboneConfig":
-        # Equation 2 has two hops; equation 10 one or two a layer; equation 8 one behind them.
-        a_layer = 2 if self.propagation_order == "alternating" else 1
-        hops = max(2, a_layer * self.layers + 1)
-        if len(self.fan_outs) > hops:
-            raise ValueError(f"fan_outs has {len(self.fan_outs)} entries for at most {hops} hops")
-        return self
-
-
-class RelationConfig(_Section):
-    """The learned relation graph of each modality (equation 7)."""
-
-    graph: Literal["learned", "union", "observed"] = "learned"
-    rate: Annotated[float, Field(gt=0, le=1)] = 0.0015
-    """Share of the items that a user is joined to: k = max(1, round(rate x items))."""
-    similarity: Literal["product", "cosine"] = "product"
-    """How alike a user and an item are: F_u . F_i, or F_u . F_i/|F_i|. The product joins nearly all
-    users to the same few hundred items, those with the longest F_i."""
-    rounding: Literal["nearest", "down"] = "nearest"
-    """``down``: k = int(rate x items), which may be 0 (fault 4)."""
-    pairing: Literal["own", "tiled"] = "own"
-    """``tiled``: edge j joins users[j mod B] with entry j of the users' lists put one after the
-    other, another user's item when k > 1 (fault 5)."""
-    schedule: Literal["epochs", "steps"] = "epochs"
-    """``epochs``: all users' lists, by ``warm_up`` and ``refresh``. ``steps``: an epoch's first
-    step collects its batch's lists, the second makes the graph of them alone, and every later one
-    makes it of nothing (fault 3); ``warm_up`` and ``refresh`` then mean nothing."""
-    max_neighbours: Count | None = None
-    """An upper bound of k, so that the graphs of large catalogues stay small; null: none."""
-    warm_up: Annotated[int, Field(ge=0)] = 3
-    """Epochs with the observed graph before the first rebuild."""
-    refresh: Count = 1
-    """Epochs between rebuilds."""
-
-    @model_validator(mode="after")
-    def _steps_know_the_product_alone(self) -> "RelationConfig":
-        if self.schedule == "steps" and self.similarity == "cosine":
-            raise ValueError("similarity=cosine does not go with schedule=steps; set one back")
-        return self
-
-
-class ContrastConfig(_Section):
-    """Cross-modal contrast over the batch's users (equation 12)."""
-
-    weight: Weight = 0.03
-    """lambda_cl; 0 switches the contrast off."""
-    temperature: Positive = 0.5
-    anchor: Literal["final", "collaborative"] = "final"
-    """What a modality's relation embedding is contrasted with: h_u or c_u."""
-    stop_gradient: Literal["none", "relation", "anchor"] = "none"
-    """Which of the two sides of a contrast gets no gradient from it."""
-
-
-class AdversarialConfig(_Section):
-    """Generator and critic of the modality-aware structure (equations 3 to 6)."""
-
-    weight: Weight = 1e-4
-    """lambda_g; 0 switches generator and critic off."""
-    mask_observed: bool = True
-    """Take a user's observed items out of the generated row."""
-    critic_users: Count = 256
-    """Users of a batch on whom the critic works."""
-    critic_items: Annotated[int, Field(ge=2)] | Literal["all"] = 1024
-    """Items a step on which rows are compared; ``all`` is the paper's form."""
-    critic_hidden: tuple[Count, Count] | Literal["catalogue"] = (128, 64)
-    """``catalogue``: a quarter and an eighth of the items, the paper's form (fault 10)."""
-    critic_weights: Literal["per_item", "from_vectors"] = "per_item"
-    """The critic's first layer: a row of weights an item, or ``from_vectors``: V W' with V the
-    detached final item vectors, of a size that does not depend on the items."""
-    critic_slope: Annotated[float, Field(ge=0, le=1)] = 0.2
-    """Of its LeakyReLU; 1 makes it linear (fault 8)."""
-    critic_batch_norm: bool = False
-    """Batch normalisation behind each of its activations (fault 9)."""
-    critic_output: Literal["linear", "sigmoid"] = "linear"
-    """``sigmoid``: 100 times the sigmoid (fault 9)."""
-    critic_dropout: tuple[Rate, Rate] = (0.31, 0.5)
-    critic_learning_rate: Positive = 3e-4
-    gradient_penalty: Weight = 10.0
-    gumbel_temperature: Positive = 0.005
-    """tau_g of equation 5."""
-    temperature_on: Literal["sum", "noise"] = "sum"
-    """What tau_g divides: observation and noise together, or the noise alone (fault 6)."""
-    gumbel_scale: Weight = 1e-5
-    """s of equation 5."""
-    prediction_scale: Weight = 1.0
-    """zeta of equation 5: weight of the model's own prediction in the real rows; 100 in the
-    published code (fault 7)."""
-    real_rows: Literal["augmented", "observed"] = "augmented"
-    """``augmented``: equation 5; ``observed``: the normalised observed rows alone (w/o-GT)."""
-    forward: Literal["shared", "own"] = "shared"
-    """Whether the critic's step takes the forward pass of the model's step or, as the published
-    code does, one of its own."""
-
-
-class ReconstructionConfig(_Section):
-    """A graph autoencoder's objective in the place of the adversarial one (r/p-GAE)."""
-
-    weight: Weight = 0.0
-    """lambda_r; 0 switches it off."""
-
-
-class OptimiserConfig(_Section):
-    """Batches, steps and regularisation (equation 13)."""
-
-    learning_rate: Positive = 5.5e-4
+    learning_rate: Positive = 1e-3
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """How the model's learning rate falls over all steps of all ``epochs``: not at all, in a
-    straight line to 0, or along half a cosine to 0. The critic's does not change."""
+    straight line to 0, or along half a cosine to 0. A critic's does not change."""
     warm_up_steps: Annotated[int, Field(ge=0)] = 0
     """First steps, over which the learning rate rises in a straight line; part of the run's."""
     clip_norm: Positive | None = None
-    """Upper bound of the L2 norm of the model's gradient, all parameters but the critic's together;
+    """Upper bound of the L2 norm of the model's gradient, all parameters but a critic's together;
     no bound when left out."""
-    weight_decay: Weight = 0.01
-    embedding_l2: Weight = 1e-5
-    feature_l2: Weight = 1e-5
-    batch_users: Count = 1024
-    """Users a step, drawn without replacement, each with one positive and one negative item."""
+    weight_decay: Weight = 0.0
     epochs: Count = 1000
     patience: Count = 7
     """Evaluations without a better validation metric before training stops."""
 
 
-class TrainingConfig(_Section):
+class TrainingConfig(Section):
     """A training run; ``mmssl.train`` takes it and the run folder keeps it as config.yaml."""
 
-    name: str = "paper"
+    model: str
+    """Which model is trained: one of ``mmssl.models.MODELS``."""
+    name: str
     """What this configuration is called in results and model cards."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
-    features: FeatureConfig = FeatureConfig()
-    backbone: BackboneConfig = BackboneConfig()
-    relations: RelationConfig = RelationConfig()
-    contrast: ContrastConfig = ContrastConfig()
-    adversarial: AdversarialConfig = AdversarialConfig()
-    reconstruction: ReconstructionConfig = ReconstructionConfig()
-    optimiser: OptimiserConfig = OptimiserConfig()
     selection_metric: str = "recall@20"
     """The validation metric that chooses the epoch; larger is better."""
-    precision: Literal["full", "bf16", "fp16"] = "full"
-    """``full``: float32; ``bf16`` and ``fp16`` (CUDA only): mixed, by autocast."""
+
+    @property
+    def epochs(self) -> int:
+        """The most epochs; a model that learns nothing has one, of no steps."""
+        return 1
+
+    @property
+    def patience(self) -> int:
+        """Evaluations without a better validation metric before training stops."""
+        return 1
+
+    @property
+    def modalities(self) -> tuple[str, ...] | None:
+        """The modalities that the model takes; None for all that there are."""
+        return ()
+
+    @property
+    def mixed_precision(self) -> Literal["full", "bf16", "fp16"]:
+        """As ``MixedPrecisionConfig.precision``."""
+        return "full"
 
     @field_validator("selection_metric")
     @classmethod
@@ -243,55 +106,13 @@ class TrainingConfig(_Section):
             raise ValueError(f"no metric '{metric}'; there are: {', '.join(known)}")
         return metric
 
-    @model_validator(mode="after")
-    def _rows_have_entries(self) -> "TrainingConfig":
-        adversarial = self.adversarial
-        users = min(adversarial.critic_users, self.optimiser.batch_users)
-        room = adversarial.critic_items
-        if adversarial.real_rows == "observed" and room != "all" and room < users:
-            raise ValueError(
-                f"adversarial.real_rows=observed: {room} critic_items may leave out what one of"
-                f" {users} critic_users has observed; set critic_items={users} or more"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _can_be_sampled(self) -> "TrainingConfig":
-        if self.backbone.propagation == "sampled":
-            for key, value, instead in self._not_sampled():
-                raise ValueError(
-                    f"backbone.propagation=sampled does not go with {key}={value};"
-                    f" set {key}={instead}"
-                )
-        return self
-
-    def _not_sampled(self) -> Iterable[tuple[str, Any, str]]:
-        """Key, value, and what to set in its place.
-
-        The critic's and the schedule's would make a step's cost depend on the catalogue; scrambled
-        attention mixes the rows of all users; gradient scaling knows one optimiser a backward pass.
-        """
-        adversarial = self.adversarial
-        if adversarial.weight > 0:
-            if adversarial.critic_items == "all":
-                yield "adversarial.critic_items", "all", "1024"
-            if adversarial.critic_weights == "per_item":
-                yield "adversarial.critic_weights", "per_item", "from_vectors"
-            if adversarial.critic_hidden == "catalogue":
-                yield "adversarial.critic_hidden", "catalogue", "[128, 64]"
-        if self.relations.schedule == "steps":
-            yield "relations.schedule", "steps", "epochs"
-        if self.backbone.attention == "scrambled":
-            yield "backbone.attention", "scrambled", "paper"
-        if self.precision == "fp16":
-            yield "precision", "fp16", "bf16"
-
     @classmethod
-    def load(cls, path: Path | None = None, overrides: Sequence[str] = ()) -> "TrainingConfig":
+    def load(cls, path: Path | None = None, overrides: Sequence[str] = ()) -> Self:
         """Read YAML (and its ``base``), apply ``key.sub=value`` overrides, validate.
 
         Raises:
-            InputError: unreadable file, unknown key (with the nearest valid one) or bad value.
+            InputError: unreadable file, unknown model or key (with the nearest valid one), or bad
+                value.
         """
         source = " and ".join(
             [*([str(path)] if path else []), *(["the settings given"] if overrides else [])]
@@ -302,13 +123,51 @@ class TrainingConfig(_Section):
         return cls.parse(values, source or "configuration")
 
     @classmethod
-    def parse(cls, values: Any, source: str) -> "TrainingConfig":
-        """Validate plain values; ``source`` names them in the error."""
+    def parse(cls, values: Mapping[str, Any], source: str) -> Self:
+        """Validate plain values as settings of the model that they name.
+
+        Args:
+            values: nested settings; without ``model`` they are MMSSL's.
+            source: what names them in an error.
+        """
+        from mmssl.models import DEFAULT_MODEL, config_class
+
+        kind = config_class(values.get("model", DEFAULT_MODEL), source)
+        if not issubclass(kind, cls):
+            raise InputError(f"{source}: model '{values['model']}' is none of {cls.__name__}")
         try:
-            return cls.model_validate(values)
+            return kind.model_validate(values)
         except ValidationError as error:
-            raise InputError(f"{source}: {first_problem(error, cls)}") from None
+            raise InputError(f"{source}: {first_problem(error, kind)}") from None
 
     def to_yaml(self) -> str:
         """Every setting, resolved, as YAML that ``load`` reads back."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+class LearnedConfig(TrainingConfig):
+    """A training run of a model with something to learn."""
+
+    optimiser: OptimiserConfig = OptimiserConfig()
+
+    @property
+    def epochs(self) -> int:
+        """The most epochs."""
+        return self.optimiser.epochs
+
+    @property
+    def patience(self) -> int:
+        """Evaluations without a better validation metric before training stops."""
+        return self.optimiser.patience
+
+
+class MixedPrecisionConfig(LearnedConfig):
+    """A training run of a model with dense products, which alone a lower precision speeds up."""
+
+    precision: Literal["full", "bf16", "fp16"] = "full"
+    """``full``: float32; ``bf16`` and ``fp16`` (CUDA only): mixed, by autocast."""
+
+    @property
+    def mixed_precision(self) -> Literal["full", "bf16", "fp16"]:
+        """As ``precision``."""
+        return self.precision

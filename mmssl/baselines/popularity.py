@@ -1,33 +1,52 @@
 """Popularity: every user is given the items with the most training users."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from mmssl.contract import RecommenderModel
+from mmssl.baselines.base import Baseline
+from mmssl.config import TrainingConfig
+from mmssl.data.dataset import ModalityFeatures
+from mmssl.evaluation.ranking import Score
 
 
-class Popularity(RecommenderModel):
+class PopularityConfig(TrainingConfig):
+    """There is nothing to set."""
+
+    model: Literal["popularity"] = "popularity"
+    name: str = "popularity"
+
+
+class Popularity(Baseline):
     """The recommender that every other one has to beat; it knows no user and learns nothing."""
 
-    def __init__(self, train: csr_array, device: torch.device | None = None) -> None:
-        """Count the training users of each item.
+    counts: Tensor
 
-        Args:
-            train: U x I training interactions; each one stored counts once.
-            device: where ``score`` answers; the CPU by default.
-        """
-        counts = np.bincount(train.indices, minlength=train.shape[1])
-        self.counts: Tensor = torch.from_numpy(counts.astype(np.float32)).to(device or "cpu")
-        """(I,) float32: training users of each item."""
+    def build(self, observed: csr_array, features: Mapping[str, ModalityFeatures]) -> None:  # noqa: ARG002
+        """Count the training users of each item."""
+        self.register_buffer("counts", training_users(observed))
 
-    def losses(self, batch: Any) -> dict[str, Tensor]:  # noqa: ARG002 - the contract's argument
-        """No parts: there is nothing to learn."""
-        return {}
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """(U, 1) ones and (I, 1) counts, whose product is the count."""
+        counts = self.counts[:, None].float()
+        return counts.new_ones(self.n_users, 1), counts
 
     def score(self, users: Tensor) -> Tensor:
         """(b,) user rows -> (b, I) counts, the same in each row."""
         return self.counts.repeat(len(users), 1)
+
+
+def training_users(train: csr_array) -> Tensor:
+    """(I,) float32: the training users of each item; each stored interaction counts once."""
+    counts = np.bincount(train.indices, minlength=train.shape[1])
+    return torch.from_numpy(counts.astype(np.float32))
+
+
+def popularity_score(train: csr_array, device: torch.device | None = None) -> Score:
+    """Popularity as a score of (b,) user rows, on a device."""
+    counts = training_users(train).to(device or "cpu")
+    return lambda users: counts.repeat(len(users), 1)

@@ -1,6 +1,8 @@
-"""Training batches: users without replacement, a positive and an unobserved negative for each."""
+"""Training batches: users or interactions, with a positive and an unobserved negative for each."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import scipy.sparse as sp
 import torch
@@ -15,6 +17,11 @@ _DRAWS = 50
 # Up to here a permutation of everything is as quick as drawing without it.
 _PERMUTED = 2**15
 
+_NOBODY = (
+    "no user can be trained on: every user has observed no item or every item; the dataset needs at"
+    " least one user with some of the items"
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -27,6 +34,109 @@ class Batch:
     def part(self, rows: slice) -> "Batch":
         """Some of the users, with their items."""
         return Batch(self.users[rows], self.positives[rows], self.negatives[rows])
+
+
+class Sampler(Protocol):
+    """Draws the batches of a training, all on the CPU: a run is the same on every device."""
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of a batch, at most."""
+
+    def __len__(self) -> int:
+        """Steps in an epoch."""
+
+    def draw(self) -> Batch:
+        """The next batch."""
+
+    def state(self) -> dict[str, Tensor]:
+        """What drawing on needs beside the generator's state, by name."""
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """The inverse of ``state``."""
+
+
+class NoBatches:
+    """For models that learn nothing."""
+
+    batch_size = 0
+
+    def __len__(self) -> int:
+        """No step."""
+        return 0
+
+    def draw(self) -> Batch:
+        """Never called."""
+        raise NotImplementedError
+
+    def state(self) -> dict[str, Tensor]:
+        """Nothing."""
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Nothing."""
+
+
+class InteractionSampler:
+    """Every interaction once an epoch, in a fresh random order, with one uniform negative each.
+
+    These are the usual batches of BPR (Rendle et al., UAI 2009). Interactions of users who have
+    observed every item have no negative and are left out.
+    """
+
+    def __init__(
+        self,
+        interactions: sp.csr_array,
+        batch_size: int,
+        generator: torch.Generator,
+        device: torch.device | None = None,
+    ) -> None:
+        """Prepare to draw.
+
+        Args:
+            interactions: (U, I) training interactions.
+            batch_size: interactions a step; the last step of an epoch has what is left.
+            generator: on the CPU.
+            device: where batches are put; the CPU when left out.
+
+        Raises:
+            InputError: no user has both an observed and an unobserved item.
+        """
+        observed = Adjacency(interactions, torch.device("cpu"))
+        usable = (observed.degrees > 0) & (observed.degrees < observed.shape[1])
+        if not bool(usable.any()):
+            raise InputError(_NOBODY)
+        users = torch.repeat_interleave(torch.arange(observed.shape[0]), observed.degrees)
+        kept = usable[users]
+        self._users, self._items = users[kept], observed.items[kept]
+        self._negatives = NegativeSampler(observed, generator)
+        self._generator = generator
+        self._device = device or torch.device("cpu")
+        self.batch_size = min(batch_size, len(self._users))
+        self._order, self._next = torch.empty(0, dtype=torch.int64), 0
+
+    def __len__(self) -> int:
+        """Steps in an epoch."""
+        return -(-len(self._users) // self.batch_size)
+
+    def draw(self) -> Batch:
+        """The next batch; the first of an epoch draws the epoch's order."""
+        if self._next >= len(self._order):
+            self._order = torch.randperm(len(self._users), generator=self._generator)
+            self._next = 0
+        rows = self._order[self._next : self._next + self.batch_size]
+        self._next += len(rows)
+        users = self._users[rows]
+        drawn = (users, self._items[rows], self._negatives.draw(users))
+        return Batch(*(part.to(self._device) for part in drawn))
+
+    def state(self) -> dict[str, Tensor]:
+        """What is left of the epoch's order."""
+        return {"left": self._order[self._next :].clone()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """The inverse of ``state``."""
+        self._order, self._next = state["left"].clone(), 0
 
 
 class BatchSampler:
@@ -63,11 +173,9 @@ class BatchSampler:
         usable = (observed.degrees > 0) & (observed.degrees < n_items)
         self.users = usable.nonzero().squeeze(1)
         if not len(self.users):
-            raise InputError(
-                "no user can be trained on: every user has observed no item or every item;"
-                " the dataset needs at least one user with some of the items"
-            )
+            raise InputError(_NOBODY)
         self._observed = observed
+        self._negatives = NegativeSampler(observed, generator)
         self._generator = generator
         self._device = device or torch.device("cpu")
         self.batch_size = min(batch_users, len(self.users))
@@ -85,10 +193,26 @@ class BatchSampler:
         # float64 below 1 times a degree below 2^52 stays below the degree.
         choice = (fraction * degrees).long()
         positives = self._observed.items[self._observed.starts[users] + choice]
-        negatives = self._negatives(users)
+        negatives = self._negatives.draw(users)
         return Batch(*(rows.to(self._device) for rows in (users, positives, negatives)))
 
-    def _negatives(self, users: Tensor) -> Tensor:
+    def state(self) -> dict[str, Tensor]:
+        """Nothing: every batch is drawn anew."""
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Nothing."""
+
+
+class NegativeSampler:
+    """Draws unobserved items, each of a user's with the same chance."""
+
+    def __init__(self, observed: Adjacency, generator: torch.Generator) -> None:
+        """Take the observed interactions, on the CPU, and a CPU generator."""
+        self._observed, self._generator = observed, generator
+
+    def draw(self, users: Tensor) -> Tensor:
+        """For (n,) int64 user rows, each of whom lacks an item: (n,) int64 item rows."""
         n_items = self._observed.shape[1]
         negatives = torch.empty_like(users)
         pending = torch.arange(len(users))

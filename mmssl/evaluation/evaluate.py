@@ -12,10 +12,10 @@ from scipy.sparse import csr_array
 
 from extract.device import resolve_device
 from extract.errors import InputError
-from mmssl.baselines.popularity import Popularity
+from mmssl.baselines.popularity import popularity_score
 from mmssl.data.dataset import Dataset, Interactions
 from mmssl.evaluation.metrics import DEFAULT_KS, METRICS, check_ks, per_user_metrics
-from mmssl.evaluation.ranking import Score, inner_product, rank_blocks
+from mmssl.evaluation.ranking import Score, rank_blocks
 from mmssl.processes import ONE, Processes
 from mmssl.recommend.model_folder import SavedModel
 
@@ -190,11 +190,10 @@ def evaluate(
     relevant = dataset.val if split == "val" else dataset.read_test(reader)
     train = dataset.matrix("train")
     exclude = dataset.matrix(*described["masked"])
-    popularity = evaluate_scores(Popularity(train, place).score, relevant, exclude, cutoffs, block)
+    popularity = evaluate_scores(popularity_score(train, place), relevant, exclude, cutoffs, block)
     result = popularity
     if saved:
-        score = inner_product(saved.user_vectors.to(place), saved.item_vectors.to(place))
-        result = evaluate_scores(score, relevant, exclude, cutoffs, block)
+        result = evaluate_scores(saved.score(place), relevant, exclude, cutoffs, block)
     described |= {
         "data": str(dataset.path),
         "model": str(model),

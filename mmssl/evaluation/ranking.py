@@ -40,6 +40,21 @@ def inner_product(users: Tensor, items: Tensor) -> Score:
     return score
 
 
+def item_graph_score(history: csr_array, graph: csr_array, device: torch.device) -> Score:
+    """What the items of a user's history send along a graph: row u of ``history @ graph``.
+
+    Args:
+        history: (U, I) of ones.
+        graph: (I, I) weights, sparse.
+        device: where the scores are put; the product is the CPU's.
+    """
+
+    def score(rows: Tensor) -> Tensor:
+        return torch.from_numpy((history[rows.cpu().numpy()] @ graph).toarray()).to(device)
+
+    return score
+
+
 def top_k_of_block(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k best columns of each row; equal scores in the order of their columns, always.
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mmssl.config import AdversarialConfig
 from mmssl.data.sampling import Batch, distinct
+from mmssl.model.config import AdversarialConfig
 from mmssl.model.features import TwoSided
 from mmssl.objectives.adversarial import generated_rows
 

@@ -1,7 +1,7 @@
 """What is as wide as the catalogue is refused where it would not fit into memory."""
 
 from extract.errors import InputError
-from mmssl.config import TrainingConfig
+from mmssl.model.config import MMSSLConfig
 from mmssl.model.critic_block import block_items
 
 # Bytes that the parts below may take.
@@ -12,7 +12,7 @@ _SAMPLED = 1024
 
 
 def refuse_what_is_too_large(
-    config: TrainingConfig, n_users: int, n_items: int, modalities: int
+    config: MMSSLConfig, n_users: int, n_items: int, modalities: int
 ) -> None:
     """Check what holds rows over many items or over many users at once.
 
@@ -66,7 +66,7 @@ def refuse_what_is_too_large(
             )
 
 
-def refuse_what_one_user_cannot_do(config: TrainingConfig, batch_users: int) -> None:
+def refuse_what_one_user_cannot_do(config: MMSSLConfig, batch_users: int) -> None:
     """Check that a critic with batch normalisation sees more than one row at once.
 
     Args:
@@ -83,4 +83,33 @@ def refuse_what_one_user_cannot_do(config: TrainingConfig, batch_users: int) -> 
         raise InputError(
             "adversarial.critic_batch_norm=true has nothing to normalise over with one user a step;"
             " raise adversarial.critic_users and optimiser.batch_users, or set it to false"
+        )
+
+
+def refuse_what_needs_one_process(config: MMSSLConfig, batch_users: int, count: int) -> None:
+    """Refuse what several processes would compute otherwise than one.
+
+    Raises:
+        InputError: the batches of ``batch_users`` users are too small for ``count`` processes, or a
+            setting does not fit.
+    """
+    if count == 1:
+        return
+    adversarial = config.adversarial
+    if batch_users < count:
+        raise InputError(
+            f"{count} processes share batches of {batch_users} users: start fewer processes, or"
+            " raise optimiser.batch_users"
+        )
+    if not adversarial.weight:
+        return
+    if adversarial.critic_users < count:
+        raise InputError(
+            f"{count} processes share adversarial.critic_users={adversarial.critic_users}: start"
+            " fewer processes, or raise it"
+        )
+    if adversarial.critic_batch_norm:
+        raise InputError(
+            "adversarial.critic_batch_norm=true trains in one process: each of"
+            f" {count} would normalise over its own users only"
         )

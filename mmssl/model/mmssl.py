@@ -1,22 +1,27 @@
 """MMSSL (Wei et al., WWW 2023) composed of its parts; docs and tests name equations of METHOD."""
 
 from collections.abc import Mapping
-from typing import Self
+from typing import Any, ClassVar, Self
 
 import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
-from mmssl.config import TrainingConfig
+from mmssl.contract import TrainableModel
 from mmssl.data.dataset import ModalityFeatures
-from mmssl.data.graphs import Adjacency, BipartiteGraph
+from mmssl.data.graphs import Adjacency, BipartiteGraph, csr_arrays, csr_tensors
 from mmssl.data.neighbours import TwoSidedNeighbours
-from mmssl.data.sampling import Batch
+from mmssl.data.sampling import Batch, BatchSampler, Sampler
 from mmssl.evaluation.ranking import inner_product
 from mmssl.model.attention import CrossModalAttention
+from mmssl.model.config import MMSSLConfig
 from mmssl.model.features import Projection, TwoSided, gather_features, scale
-from mmssl.model.limits import refuse_what_is_too_large
+from mmssl.model.limits import (
+    refuse_what_is_too_large,
+    refuse_what_needs_one_process,
+    refuse_what_one_user_cannot_do,
+)
 from mmssl.model.neighbourhood import Neighbourhood
 from mmssl.model.objective import Objective, build_critic
 from mmssl.model.propagation import propagate
@@ -27,16 +32,25 @@ from mmssl.processes import ONE, Processes
 from mmssl.vectors import unit_rows
 
 
-class MMSSL(nn.Module):
+class MMSSL(TrainableModel):
     """The recommender; fulfils ``mmssl.contract.EmbeddingModel``.
 
     A step of training is ``critic_losses(batch)`` (where there is a critic), a step of the critic,
     then ``losses(batch)`` and a step of everything else; both share one forward pass.
     """
 
+    what_to_lower: ClassVar[Mapping[str, str]] = {
+        "contrast": "contrast.weight (or raise contrast.temperature)",
+        "generator": "adversarial.weight",
+        "reconstruction": "reconstruction.weight",
+        "wasserstein": "adversarial.critic_learning_rate",
+        "gradient_penalty": "adversarial.gradient_penalty or adversarial.critic_learning_rate",
+    }
+    critic_parts = ("wasserstein", "gradient_penalty")
+
     def __init__(
         self,
-        config: TrainingConfig,
+        config: MMSSLConfig,
         observed: sp.csr_array,
         features: Mapping[str, ModalityFeatures],
         generator: torch.Generator,
@@ -59,13 +73,13 @@ class MMSSL(nn.Module):
         Raises:
             InputError: what the configuration keeps of all items in a step is too large.
         """
-        super().__init__()
+        super().__init__(
+            config, observed, features, generator, device=device, dtype=dtype, processes=processes
+        )
         if not features:
             raise ValueError("MMSSL needs at least one modality")
-        device = device or torch.device("cpu")
-        self.config = config
-        self.modalities = tuple(features)
-        n_users, n_items = observed.shape
+        self.config: MMSSLConfig = config
+        n_users, n_items, device = self.n_users, self.n_items, self.device
         refuse_what_is_too_large(config, n_users, n_items, len(features))
         backbone = config.backbone
 
@@ -230,6 +244,49 @@ class MMSSL(nn.Module):
         step = self.step_sampler.draw(batch)
         return step, self(step.neighbourhood)
 
+    def sampler(self, observed: sp.csr_array) -> Sampler:
+        """The published batches."""
+        return BatchSampler(
+            observed, self.config.optimiser.batch_users, self.generator, self.device
+        )
+
+    def check_batches(self, batch_size: int, processes: int) -> None:
+        """As in ``TrainableModel``; what several processes cannot share is refused."""
+        refuse_what_one_user_cannot_do(self.config, batch_size)
+        refuse_what_needs_one_process(self.config, batch_size, processes)
+
+    def critic_optimiser(self) -> torch.optim.Optimizer:
+        """Adam of METHOD equation 6."""
+        assert self.critic is not None
+        rate = self.config.adversarial.critic_learning_rate
+        return torch.optim.Adam(self.critic.parameters(), lr=rate, betas=(0.5, 0.9))
+
+    def lazy_tables(self) -> list[nn.Parameter]:
+        """Both id tables under sampled propagation: a step touches few of their rows."""
+        sampled = self.config.backbone.propagation == "sampled"
+        return [self.user_id, self.item_id] if sampled else []
+
+    @property
+    def first_whole_epoch(self) -> int:
+        """The first that sees the learned graph."""
+        return self.config.relations.warm_up + 1
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Without a warm-up the first epoch sees a learned graph already."""
+        if epoch == 1 and self.config.relations.warm_up == 0:
+            self.refresh_relations()
+        self.relations.begin_epoch()
+
+    def end_epoch(self, epoch: int) -> None:
+        """Equation 7, when it is due."""
+        after = epoch - self.config.relations.warm_up
+        if after >= 0 and after % self.config.relations.refresh == 0:
+            self.refresh_relations()
+
+    def epoch_facts(self) -> dict[str, Any]:
+        """``relation_edges``: how many the learned graph of each modality has."""
+        return {"relation_edges": {m: edges.nnz for m, edges in self.relations.edges.items()}}
+
     @torch.no_grad()
     def refresh_relations(self) -> None:
         """Rebuild every modality's relation graph from the present features (equation 7)."""
@@ -269,6 +326,43 @@ class MMSSL(nn.Module):
         """y = h_u . h_i for user rows (b,) int64 and all items: (b, I) float32."""
         user, item = self.embeddings()
         return inner_product(user, item)(users)
+
+    # --- what is kept ------------------------------------------------------------------------
+
+    def scoring_tensors(self) -> dict[str, Tensor]:
+        """Parameters and learned graphs."""
+        graphs = {f"graphs/{m}": edges for m, edges in self.relations.edges.items()}
+        return super().scoring_tensors() | csr_tensors(graphs)
+
+    def load_scoring_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """The inverse of ``scoring_tensors``."""
+        super().load_scoring_tensors(tensors)
+        self.relations.load(self._graphs_among(tensors, "graphs/"))
+
+    def training_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What the published graph refresh has collected, where that is at work."""
+        stepwise = self.relations.stepwise
+        if stepwise is None:
+            return {}, {}
+        collected = {f"collected/{m}": edges for m, edges in stepwise.collected.items()}
+        return csr_tensors(collected), {"stepwise_step": stepwise.step}
+
+    def restore_training_state(
+        self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+    ) -> None:
+        """The inverse of ``training_state``."""
+        stepwise = self.relations.stepwise
+        if stepwise is not None:
+            stepwise.step = facts["stepwise_step"]
+            stepwise.collected = self._graphs_among(tensors, "collected/")
+
+    def _graphs_among(self, tensors: Mapping[str, Tensor], prefix: str) -> dict[str, sp.csr_array]:
+        own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        return csr_arrays(own, (self.n_users, self.n_items))
+
+    def relation_graphs(self) -> dict[str, sp.csr_array]:
+        """Those that scoring uses; before the warm-up ends, the observed one for all."""
+        return {m: self.relations.graphs[m].edges for m in self.modalities}
 
 
 def sum_of_units(vectors: list[Tensor]) -> Tensor:

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from mmssl.config import TrainingConfig
 from mmssl.data.sampling import Batch
+from mmssl.model.config import MMSSLConfig
 from mmssl.model.critic_block import CriticBlock, block_items
 from mmssl.model.features import TwoSided, feature_l2
 from mmssl.model.step import Step
@@ -30,7 +30,7 @@ class Objective:
 
     def __init__(
         self,
-        config: TrainingConfig,
+        config: MMSSLConfig,
         shape: tuple[int, int],
         critic: Critic | None,
         processes: Processes,
@@ -177,7 +177,7 @@ class Objective:
         return {name: share * part for name, part in parts.items()}
 
 
-def build_critic(config: TrainingConfig, n_items: int) -> Critic | None:
+def build_critic(config: MMSSLConfig, n_items: int) -> Critic | None:
     """The critic that the configuration asks for, with fresh weights; None without one."""
     adversarial = config.adversarial
     if not adversarial.weight:

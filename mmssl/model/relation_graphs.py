@@ -7,11 +7,11 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
-from mmssl.config import TrainingConfig
 from mmssl.data.graphs import Adjacency, BipartiteGraph
 from mmssl.data.neighbours import TwoSidedNeighbours
 from mmssl.data.sampling import Batch
 from mmssl.evaluation.ranking import top_k_of_block
+from mmssl.model.config import MMSSLConfig
 from mmssl.model.features import TwoSided
 from mmssl.model.official import StepwiseRelations
 from mmssl.model.relations import joined, learned_relations, neighbours_per_user, union
@@ -25,7 +25,7 @@ class RelationGraphs:
 
     def __init__(
         self,
-        config: TrainingConfig,
+        config: MMSSLConfig,
         modalities: Sequence[str],
         observed: BipartiteGraph,
         interactions: Adjacency,

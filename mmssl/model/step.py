@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from mmssl.config import TrainingConfig
 from mmssl.data.graphs import Adjacency
 from mmssl.data.neighbours import TwoSidedNeighbours
 from mmssl.data.sampling import Batch
+from mmssl.model.config import MMSSLConfig
 from mmssl.model.critic_block import CriticBlock, block_items, draw_block
 from mmssl.model.neighbourhood import Neighbourhood, NeighbourhoodSampler
 from mmssl.model.relation_graphs import RelationGraphs
@@ -36,7 +36,7 @@ class StepSampler:
 
     def __init__(
         self,
-        config: TrainingConfig,
+        config: MMSSLConfig,
         interactions: Adjacency,
         relations: RelationGraphs,
         *,

@@ -5,14 +5,14 @@ from scipy.sparse import csr_array
 from mmssl.recommend.model_info import ModelInfo
 
 
-def model_card(info: ModelInfo, train: csr_array, val: csr_array, *, dim: int) -> str:
+def model_card(info: ModelInfo, train: csr_array, val: csr_array, *, dim: int | None) -> str:
     """The model card as Markdown; every figure in it comes from the model itself.
 
     Args:
         info: what the model is.
         train: U x I training interactions.
         val: U x I validation interactions.
-        dim: length of the vectors.
+        dim: length of the vectors; None where an item graph scores.
     """
     encoders = "\n".join(
         f"| {modality} | {f'`{uri}`' if uri else 'features made elsewhere'} |"
@@ -26,22 +26,29 @@ def model_card(info: ModelInfo, train: csr_array, val: csr_array, *, dim: int) -
     users, items = train.shape
     cold_users = int((train.sum(axis=1) == 0).sum())
     cold_items = int((train.sum(axis=0) == 0).sum())
+    origin = "interactions and the items' media" if info.encoders else "interactions alone"
+    scoring = (
+        "an item's score is what the items of a user's history send to it along a graph"
+        if dim is None
+        else f"an item's score for a user is the inner product of two vectors ({dim} numbers each)"
+    )
+    scores = (
+        "`item_graph.safetensors` (weights from item to item)"
+        if dim is None
+        else "`vectors.safetensors` (final user and item vectors)"
+    )
+    media = f"\n| modality | encoder |\n|---|---|\n{encoders}\n" if info.encoders else ""
     return f"""\
 # {info.name}, variant {info.variant}
 
-A multi-modal recommender: it scores an item for a user by the inner product of two vectors
-({dim} numbers each), learned from interactions and from the items' media.
+A recommender made from {origin}: {scoring}.
 
 ## Data
 
 {users:,} users, {items:,} items, {train.nnz:,} training and {val.nnz:,} validation
 interactions. Without any training interaction: users {cold_users:,}, items {cold_items:,}.
 Dataset: `{info.data}`, digest `{info.data_digest}`.
-
-| modality | encoder |
-|---|---|
-{encoders}
-
+{media}
 ## Validation
 
 Epoch {info.best_epoch}, seed {info.seed}. The epoch was chosen on these validation interactions, so
@@ -74,7 +81,7 @@ python cli.py recommend --model RUN --top-k 20 --out recs.csv
 ## Files
 
 `config.json` (settings, digests, library versions), `model.safetensors` (parameters),
-`vectors.safetensors` (final user and item vectors), `graphs.safetensors` (relation graph of each
+{scores}, `graphs.safetensors` (relation graph of each
 modality), `seen.safetensors` (training and validation interactions), `users.parquet`,
 `items.parquet` (original ids in row order).
 """

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import polars as pl
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -16,6 +17,7 @@ from extract.errors import InputError
 from extract.files import atomic_folder, read_json, sha256_file, write_json, write_text
 from extract.versions import installed_versions
 from mmssl.data.graphs import csr_arrays, csr_tensors
+from mmssl.evaluation.ranking import Score, inner_product, item_graph_score
 from mmssl.recommend.model_card import model_card
 from mmssl.recommend.model_info import ModelInfo
 
@@ -23,10 +25,11 @@ _FILES = {
     "users.parquet",
     "items.parquet",
     "model.safetensors",
-    "vectors.safetensors",
     "graphs.safetensors",
     "seen.safetensors",
 }
+# What scores: vectors of both sides, or a graph of items.
+_VECTORS, _ITEM_GRAPH = "vectors.safetensors", "item_graph.safetensors"
 # A panic of polars is no Exception, but a BaseException.
 _UNREADABLE = (
     *(KeyError, ValueError, OSError, SafetensorError),
@@ -44,7 +47,8 @@ class _Manifest(BaseModel):
     model: ModelInfo
     users: int
     items: int
-    dim: int
+    dim: int | None
+    """Length of the vectors; None where an item graph scores."""
     libraries: dict[str, str]
     files: dict[str, str]
 
@@ -60,16 +64,31 @@ class SavedModel:
     """Original ids in row order, I of them."""
     parameters: dict[str, Tensor]
     """The model's state, by name."""
-    user_vectors: Tensor
-    """(U, d) float32, h_u; the score of an item is its inner product with h_i."""
-    item_vectors: Tensor
-    """(I, d) float32, h_i."""
     graphs: dict[str, csr_array]
     """Modality -> relation graph, U x I of ones."""
     train: csr_array
     """Training interactions, U x I of ones."""
     val: csr_array
     """Validation interactions, U x I of ones."""
+    user_vectors: Tensor | None = None
+    """(U, d) float32, h_u; the score of an item is its inner product with h_i."""
+    item_vectors: Tensor | None = None
+    """(I, d) float32, h_i."""
+    item_graph: csr_array | None = None
+    """(I, I) float32, in the place of vectors: scores are the rows of ``train @ item_graph``."""
+
+    @property
+    def dim(self) -> int | None:
+        """Length of the vectors; None where an item graph scores."""
+        return None if self.item_vectors is None else self.item_vectors.shape[1]
+
+    def score(self, device: torch.device) -> Score:
+        """What ranks the items for (b,) user rows, on a device."""
+        if self.item_graph is not None:
+            return item_graph_score(self.train, self.item_graph, device)
+        assert self.user_vectors is not None
+        assert self.item_vectors is not None
+        return inner_product(self.user_vectors.to(device), self.item_vectors.to(device))
 
     def seen(self) -> csr_array:
         """What each user is known to have interacted with, training and validation together."""
@@ -88,8 +107,13 @@ class SavedModel:
             _write_ids(self.user_ids, "user_id", new / "users.parquet")
             _write_ids(self.item_ids, "item_id", new / "items.parquet")
             _write_tensors(self.parameters, new / "model.safetensors")
-            vectors = {"user": self.user_vectors, "item": self.item_vectors}
-            _write_tensors(vectors, new / "vectors.safetensors")
+            if self.item_graph is not None:
+                _write_tensors(_weighted_graph(self.item_graph), new / _ITEM_GRAPH)
+            else:
+                assert self.user_vectors is not None
+                assert self.item_vectors is not None
+                vectors = {"user": self.user_vectors, "item": self.item_vectors}
+                _write_tensors(vectors, new / _VECTORS)
             _write_tensors(csr_tensors(self.graphs), new / "graphs.safetensors")
             seen = {"train": self.train, "val": self.val}
             _write_tensors(csr_tensors(seen), new / "seen.safetensors")
@@ -98,13 +122,13 @@ class SavedModel:
                 model=self.info,
                 users=len(self.user_ids),
                 items=len(self.item_ids),
-                dim=self.user_vectors.shape[1],
+                dim=self.dim,
                 libraries=installed_versions(_LIBRARIES),
                 files={path.name: sha256_file(path) for path in sorted(new.iterdir())},
             )
             write_text(
                 new / "README.md",
-                model_card(self.info, self.train, self.val, dim=self.user_vectors.shape[1]),
+                model_card(self.info, self.train, self.val, dim=self.dim),
             )
             write_json(new / "config.json", manifest.model_dump(mode="json"))
 
@@ -139,7 +163,13 @@ class SavedModel:
 
     @classmethod
     def _read(cls, folder: Path, manifest: _Manifest) -> "SavedModel":
-        vectors = load_file(folder / "vectors.safetensors")
+        scoring: dict[str, Any] = {}
+        if _VECTORS in manifest.files:
+            vectors = load_file(folder / _VECTORS)
+            scoring = {"user_vectors": vectors["user"], "item_vectors": vectors["item"]}
+        else:
+            graph = load_file(folder / _ITEM_GRAPH)
+            scoring = {"item_graph": _read_weighted_graph(graph, manifest.items)}
         shape = (manifest.users, manifest.items)
         graphs = csr_arrays(load_file(folder / "graphs.safetensors"), shape)
         seen = csr_arrays(load_file(folder / "seen.safetensors"), shape)
@@ -148,43 +178,54 @@ class SavedModel:
             user_ids=pl.read_parquet(folder / "users.parquet")["user_id"].to_list(),
             item_ids=pl.read_parquet(folder / "items.parquet")["item_id"].to_list(),
             parameters=load_file(folder / "model.safetensors"),
-            user_vectors=vectors["user"],
-            item_vectors=vectors["item"],
             graphs=graphs,
             train=seen["train"],
             val=seen["val"],
+            **scoring,
         )
 
     def _problem(self, manifest: _Manifest | None = None) -> str | None:
         """What does not fit together, in a few words; None when all is well."""
         users, items = len(self.user_ids), len(self.item_ids)
-        if self.user_vectors.ndim != 2:
-            return f"user vectors are {tuple(self.user_vectors.shape)}, not a matrix"
-        dim = self.user_vectors.shape[1]
-        if manifest and (manifest.users, manifest.items, manifest.dim) != (users, items, dim):
-            return (
-                f"config.json counts {manifest.users} users, {manifest.items} items and"
-                f" {manifest.dim} dimensions, the files {users}, {items} and {dim}"
-            )
-        sides = {
-            "user": (self.user_ids, self.user_vectors),
-            "item": (self.item_ids, self.item_vectors),
-        }
-        for kind, (ids, vectors) in sides.items():
+        for kind, ids in (("user", self.user_ids), ("item", self.item_ids)):
             if len(set(ids)) != len(ids):
                 return f"a {kind} id occurs twice"
-            if vectors.shape != (len(ids), dim):
-                return f"{kind} vectors are {tuple(vectors.shape)}, not {(len(ids), dim)}"
-            if vectors.dtype != torch.float32:
-                return f"{kind} vectors are {vectors.dtype}, not torch.float32"
-            if not bool(vectors.isfinite().all()):
-                return f"{kind} vectors hold NaN or infinite values"
+        problem = self._scoring_problem()
+        if problem:
+            return problem
+        if manifest and (manifest.users, manifest.items, manifest.dim) != (users, items, self.dim):
+            return (
+                f"config.json counts {manifest.users} users, {manifest.items} items and"
+                f" {manifest.dim} dimensions, the files {users}, {items} and {self.dim}"
+            )
         matrices = {"train": self.train, "val": self.val, **self.graphs}
         for name, matrix in matrices.items():
             if matrix.shape != (users, items):
                 return f"{name} is {matrix.shape[0]} x {matrix.shape[1]}, not {users} x {items}"
-        if set(self.graphs) != set(self.info.encoders):
+        if not set(self.graphs) <= set(self.info.encoders):
             return f"graphs of {sorted(self.graphs)}, encoders of {sorted(self.info.encoders)}"
+        return None
+
+    def _scoring_problem(self) -> str | None:
+        users, items = len(self.user_ids), len(self.item_ids)
+        if self.item_graph is not None:
+            if self.item_graph.shape != (items, items):
+                return f"the item graph is {self.item_graph.shape}, not {(items, items)}"
+            finite = bool(np.isfinite(self.item_graph.data).all())
+            return None if finite else "the item graph holds NaN or infinite values"
+        if self.user_vectors is None or self.item_vectors is None:
+            return "it has neither vectors nor an item graph"
+        if self.user_vectors.ndim != 2:
+            return f"user vectors are {tuple(self.user_vectors.shape)}, not a matrix"
+        dim = self.user_vectors.shape[1]
+        sides = (("user", users, self.user_vectors), ("item", items, self.item_vectors))
+        for kind, count, vectors in sides:
+            if vectors.shape != (count, dim):
+                return f"{kind} vectors are {tuple(vectors.shape)}, not {(count, dim)}"
+            if vectors.dtype != torch.float32:
+                return f"{kind} vectors are {vectors.dtype}, not torch.float32"
+            if not bool(vectors.isfinite().all()):
+                return f"{kind} vectors hold NaN or infinite values"
         return None
 
 
@@ -200,8 +241,9 @@ def _read_manifest(path: Path) -> _Manifest:
         where = ".".join(str(part) for part in first["loc"])
         raise InputError(f"{path}: {where}: {first['msg']}") from None
     # Nothing outside the folder is opened, and nothing in it without its digest.
-    if set(manifest.files) != _FILES:
-        raise InputError(f"{path}: files: expected the digests of {', '.join(sorted(_FILES))}")
+    wanted = _FILES | {_VECTORS if manifest.dim is not None else _ITEM_GRAPH}
+    if set(manifest.files) != wanted:
+        raise InputError(f"{path}: files: expected the digests of {', '.join(sorted(wanted))}")
     return manifest
 
 
@@ -211,3 +253,16 @@ def _write_ids(ids: list[str], column: str, path: Path) -> None:
 
 def _write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     save_file({name: each.detach().cpu().contiguous() for name, each in tensors.items()}, path)
+
+
+def _weighted_graph(graph: csr_array) -> dict[str, Tensor]:
+    weights = torch.from_numpy(graph.data.astype(np.float32))
+    return csr_tensors({"graph": graph}) | {"graph.weight": weights}
+
+
+def _read_weighted_graph(tensors: dict[str, Tensor], items: int) -> csr_array:
+    graph = csr_arrays(tensors, (items, items))["graph"]
+    graph.data = tensors["graph.weight"].numpy()
+    if len(graph.data) != len(graph.indices):
+        raise ValueError("the item graph has not as many weights as edges")
+    return graph

@@ -15,9 +15,9 @@ from torch import Tensor
 from extract.device import resolve_device
 from extract.errors import InputError
 from extract.progress import progress_bar
-from mmssl.baselines.popularity import Popularity
+from mmssl.baselines.popularity import popularity_score
 from mmssl.data.ids import IdMap
-from mmssl.evaluation.ranking import inner_product, rank_blocks
+from mmssl.evaluation.ranking import rank_blocks
 from mmssl.recommend.model_folder import SavedModel
 from mmssl.recommend.tables import SCHEMA, open_writer
 
@@ -69,7 +69,7 @@ class Recommender:
     """
 
     def __init__(self, model: SavedModel, device: str = "auto") -> None:
-        """Put a loaded model's vectors on a device (``auto``, ``cpu``, ``cuda:N``, ``mps``)."""
+        """Put a loaded model on a device (``auto``, ``cpu``, ``cuda:N``, ``mps``)."""
         self.model = model
         self.user_ids = IdMap(model.user_ids, "user")
         self._ids = pl.Series(model.user_ids, dtype=pl.String)
@@ -78,8 +78,8 @@ class Recommender:
         self._nothing = csr_array(self._seen.shape, dtype=np.float32)
         self._cold = np.diff(model.train.indptr) == 0
         place = resolve_device(device)
-        self._popularity = Popularity(model.train, place).score
-        self._trained = inner_product(model.user_vectors.to(place), model.item_vectors.to(place))
+        self._popularity = popularity_score(model.train, place)
+        self._trained = model.score(place)
 
     @classmethod
     def load(cls, path: Path | str, device: str = "auto") -> Self:

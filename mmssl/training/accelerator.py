@@ -11,7 +11,6 @@ from accelerate.utils import ProjectConfiguration, patch_environment
 from extract.device import resolve_device
 from extract.errors import InputError
 from mmssl import launch
-from mmssl.config import TrainingConfig
 
 
 def make_accelerator(
@@ -62,33 +61,4 @@ def _refuse_shared_devices(device: str, place: torch.device) -> None:
         raise InputError(
             f"{launch.local_count()} processes, but {torch.cuda.device_count()} CUDA GPU(s) here:"
             " start as many processes as there are GPUs, or --device cpu"
-        )
-
-
-def refuse_what_needs_one_process(config: TrainingConfig, batch_users: int, count: int) -> None:
-    """Refuse what several processes would compute otherwise than one.
-
-    Raises:
-        InputError: the batches of ``batch_users`` users are too small for ``count`` processes, or a
-            setting does not fit.
-    """
-    if count == 1:
-        return
-    adversarial = config.adversarial
-    if batch_users < count:
-        raise InputError(
-            f"{count} processes share batches of {batch_users} users: start fewer processes, or"
-            " raise optimiser.batch_users"
-        )
-    if not adversarial.weight:
-        return
-    if adversarial.critic_users < count:
-        raise InputError(
-            f"{count} processes share adversarial.critic_users={adversarial.critic_users}: start"
-            " fewer processes, or raise it"
-        )
-    if adversarial.critic_batch_norm:
-        raise InputError(
-            "adversarial.critic_batch_norm=true trains in one process: each of"
-            f" {count} would normalise over its own users only"
         )

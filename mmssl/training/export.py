@@ -1,16 +1,17 @@
 """From a trained model to the run's ``model/`` folder, complete in itself."""
 
 from pathlib import Path
+from typing import Any
 
+from mmssl.contract import EmbeddingModel, ItemGraphModel, TrainableModel
 from mmssl.data.dataset import Dataset
 from mmssl.evaluation.evaluate import Evaluation, protocol
-from mmssl.model.mmssl import MMSSL
 from mmssl.recommend.model_folder import SavedModel
 from mmssl.recommend.model_info import ModelInfo
 
 
 def export_model(
-    model: MMSSL,
+    model: TrainableModel,
     dataset: Dataset,
     folder: Path,
     *,
@@ -18,12 +19,18 @@ def export_model(
     validation: Evaluation,
     popularity: Evaluation,
 ) -> None:
-    """Write parameters, final vectors, relation graphs, ids, seen items and the model card."""
-    user_vectors, item_vectors = model.embeddings()
+    """Write parameters, what scores, relation graphs, ids, seen items and the model card."""
+    scoring: dict[str, Any]
+    if isinstance(model, ItemGraphModel):
+        scoring = {"item_graph": model.item_graph()}
+    else:
+        assert isinstance(model, EmbeddingModel)
+        users, items = model.embeddings()
+        scoring = {"user_vectors": users.cpu(), "item_vectors": items.cpu()}
     config = model.config
     SavedModel(
         info=ModelInfo(
-            name="mmssl",
+            name=config.model,
             variant=config.name,
             encoders={m: dataset.features[m].encoder for m in model.modalities},
             data=str(dataset.path.resolve()),
@@ -38,10 +45,8 @@ def export_model(
         user_ids=list(dataset.user_ids.ids),
         item_ids=list(dataset.item_ids.ids),
         parameters=model.state_dict(),
-        user_vectors=user_vectors.cpu(),
-        item_vectors=item_vectors.cpu(),
-        # Before the warm-up ends, and without learned graphs, every modality has the observed one.
-        graphs={m: model.relations.graphs[m].edges for m in model.modalities},
+        **scoring,
+        graphs=model.relation_graphs(),
         train=dataset.matrix("train"),
         val=dataset.matrix("val"),
     ).save(folder)

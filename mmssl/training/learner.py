@@ -10,35 +10,16 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from extract.errors import InputError
-from mmssl.config import TrainingConfig
+from mmssl.config import LearnedConfig, TrainingConfig
 from mmssl.data.dataset import ModalityFeatures
-from mmssl.data.graphs import csr_arrays, csr_tensors
-from mmssl.data.sampling import Batch, BatchSampler
-from mmssl.model.limits import refuse_what_one_user_cannot_do
-from mmssl.model.mmssl import MMSSL
+from mmssl.data.sampling import Batch
+from mmssl.models import build_model
 from mmssl.processes import Processes
-from mmssl.training.accelerator import refuse_what_needs_one_process
 from mmssl.training.checkpoint import flatten_optimiser, restore_optimiser
 from mmssl.training.diagnostics import parameter_gradient_norms, part_gradient_norms
 from mmssl.training.lazy import LazyAdamW
 from mmssl.training.profile import Profile
 from mmssl.training.schedule import clip, make_schedule
-
-# What to lower when a part of the objective is no longer a finite number, though the weights are.
-_WHAT_TO_LOWER = {
-    "bpr": "optimiser.learning_rate",
-    "embedding_l2": "optimiser.learning_rate",
-    "feature_l2": "optimiser.learning_rate",
-    "contrast": "contrast.weight (or raise contrast.temperature)",
-    "generator": "adversarial.weight",
-    "reconstruction": "reconstruction.weight",
-    "wasserstein": "adversarial.critic_learning_rate",
-    "gradient_penalty": "adversarial.gradient_penalty or adversarial.critic_learning_rate",
-}
-
-
-CRITIC_PARTS = ("wasserstein", "gradient_penalty")
-"""The parts of L_D; all other parts are of L."""
 
 
 class TrainingDivergedError(InputError):
@@ -73,8 +54,7 @@ class Learner:
         self._profile = profile or Profile(accelerator.device, enabled=False)
         torch.manual_seed(config.seed)
         self._draws = torch.Generator().manual_seed(config.seed)
-        self._shape = observed.shape
-        self.model = MMSSL(
+        self.model = build_model(
             config,
             observed,
             features,
@@ -82,11 +62,8 @@ class Learner:
             device=accelerator.device,
             processes=self.processes,
         )
-        self.sampler = BatchSampler(
-            observed, config.optimiser.batch_users, self._draws, accelerator.device
-        )
-        refuse_what_one_user_cannot_do(config, self.sampler.batch_size)
-        refuse_what_needs_one_process(config, self.sampler.batch_size, self.processes.count)
+        self.sampler = self.model.sampler(observed)
+        self.model.check_batches(self.sampler.batch_size, self.processes.count)
         critic = self.model.critic
         for within in ("critic", "losses"):
             self._profile.watch(self.model, "forward", within)
@@ -94,32 +71,30 @@ class Learner:
             self._profile.watch(critic, "critic", "losses")
         of_critic = set(critic.parameters()) if critic else set()
         self._parameters = [p for p in self.model.parameters() if p not in of_critic]
+        self._optimiser: Any = None
+        self._table_optimiser: Any = None
+        self._critic_optimiser: Any = None
+        self._schedules: list[Any] = []
+        self._clip_norm: float | None = None
+        if isinstance(config, LearnedConfig):
+            self._make_optimisers(config)
+
+    def _make_optimisers(self, config: LearnedConfig) -> None:
         rate, decay = config.optimiser.learning_rate, config.optimiser.weight_decay
-        # A step of sampled propagation touches few rows of the id tables, and pays for no others.
-        sampled = config.backbone.propagation == "sampled"
-        tables = {self.model.user_id, self.model.item_id} if sampled else set()
-        self._optimiser = accelerator.prepare(
-            torch.optim.AdamW(
-                [p for p in self._parameters if p not in tables], lr=rate, weight_decay=decay
-            )
-        )
-        self._table_optimiser: Any = (
-            accelerator.prepare(
-                LazyAdamW([self.model.user_id, self.model.item_id], lr=rate, weight_decay=decay)
-            )
-            if sampled
-            else None
-        )
+        prepare = self.accelerator.prepare
+        tables = self.model.lazy_tables()
+        others = [p for p in self._parameters if all(p is not table for table in tables)]
+        self._optimiser = prepare(torch.optim.AdamW(others, lr=rate, weight_decay=decay))
+        if tables:
+            self._table_optimiser = prepare(LazyAdamW(tables, lr=rate, weight_decay=decay))
         self._clip_norm = config.optimiser.clip_norm
+        steps = len(self.sampler)
         self._schedules = [
-            make_schedule(optimiser.optimizer, config.optimiser, len(self.sampler))
+            make_schedule(optimiser.optimizer, config.optimiser, steps)
             for optimiser in self._of_model()
         ]
-        self._critic_optimiser: Any = critic and accelerator.prepare(
-            torch.optim.Adam(
-                critic.parameters(), lr=config.adversarial.critic_learning_rate, betas=(0.5, 0.9)
-            )
-        )
+        if self.model.critic is not None:
+            self._critic_optimiser = prepare(self.model.critic_optimiser())
 
     # --- steps -------------------------------------------------------------------------------
 
@@ -199,7 +174,7 @@ class Learner:
         if broken:
             self.diverged(
                 ", ".join(f"{name} is {values[name]}" for name in broken),
-                [_WHAT_TO_LOWER[name] for name in broken],
+                [self.model.what_to_lower.get(name, "optimiser.learning_rate") for name in broken],
             )
         with self._profile.section("backward"):
             self.accelerator.backward(stacked.sum())
@@ -208,7 +183,9 @@ class Learner:
 
     @property
     def learning_rate(self) -> float:
-        """The rate of the model's next step."""
+        """The rate of the model's next step; 0 where there is nothing to learn."""
+        if self._optimiser is None:
+            return 0.0
         return float(self._optimiser.param_groups[0]["lr"])
 
     def diverged(self, what: str, otherwise: Iterable[str]) -> NoReturn:
@@ -224,24 +201,12 @@ class Learner:
 
     # --- state -------------------------------------------------------------------------------
 
-    def model_tensors(self) -> dict[str, Tensor]:
-        """Parameters and learned graphs: what scoring needs."""
-        parameters = {f"model/{name}": t for name, t in self.model.state_dict().items()}
-        graphs = {f"graphs/{m}": edges for m, edges in self.model.relations.edges.items()}
-        return parameters | csr_tensors(graphs)
-
-    def load_model(self, tensors: Mapping[str, Tensor]) -> None:
-        """The inverse of ``model_tensors``; other tensors are left aside."""
-        self.model.load_state_dict(
-            {n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")}
-        )
-        graphs = {n: t for n, t in tensors.items() if n.startswith("graphs/")}
-        edges = csr_arrays(graphs, self._shape)
-        self.model.relations.load({n.removeprefix("graphs/"): e for n, e in edges.items()})
-
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors (live ones) and JSON facts from which training goes on as if never stopped."""
-        tensors, facts = self.model_tensors(), {}
+        tensors = self.model.scoring_tensors()
+        own, facts = self.model.training_state()
+        tensors |= own
+        tensors |= {f"sampler/{name}": tensor for name, tensor in self.sampler.state().items()}
         tensors["rng/draws"] = self._draws.get_state()
         tensors["rng/torch"] = torch.get_rng_state()
         if self.accelerator.device.type == "cuda":
@@ -250,10 +215,6 @@ class Learner:
             tensors["rng/mps"] = torch.mps.get_rng_state()
         if self.accelerator.scaler is not None:
             facts["loss_scale"] = self.accelerator.scaler.state_dict()
-        stepwise = self.model.relations.stepwise
-        if stepwise is not None:
-            facts["stepwise_step"] = stepwise.step
-            tensors |= csr_tensors({f"collected/{m}": e for m, e in stepwise.collected.items()})
         for name, optimiser in self._optimisers():
             state, facts[name] = flatten_optimiser(optimiser, f"{name}/")
             tensors |= state
@@ -262,18 +223,15 @@ class Learner:
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """The inverse of ``state``."""
-        self.load_model(tensors)
+        self.model.load_scoring_tensors(tensors)
         for name, optimiser in self._optimisers():
             restore_optimiser(optimiser, f"{name}/", tensors, facts[name])
         for schedule, state in zip(self._schedules, facts["schedules"], strict=True):
             schedule.load_state_dict(dict(state))
-        stepwise = self.model.relations.stepwise
-        if stepwise is not None:
-            stepwise.step = facts["stepwise_step"]
-            edges = csr_arrays(
-                {n: t for n, t in tensors.items() if n.startswith("collected/")}, self._shape
-            )
-            stepwise.collected = {n.removeprefix("collected/"): e for n, e in edges.items()}
+        self.model.restore_training_state(tensors, facts)
+        self.sampler.restore(
+            {n.removeprefix("sampler/"): t for n, t in tensors.items() if n.startswith("sampler/")}
+        )
         self._draws.set_state(tensors["rng/draws"])
         torch.set_rng_state(tensors["rng/torch"])
         if "rng/cuda" in tensors:
@@ -285,7 +243,8 @@ class Learner:
 
     def _optimisers(self) -> Iterator[tuple[str, Any]]:
         # What accelerate wraps around an optimiser keeps nothing of its own.
-        yield "optimiser", self._optimiser.optimizer
+        if self._optimiser is not None:
+            yield "optimiser", self._optimiser.optimizer
         if self._table_optimiser is not None:
             yield "table_optimiser", self._table_optimiser.optimizer
         if self._critic_optimiser is not None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from mmssl import launch
-from mmssl.baselines.popularity import Popularity
+from mmssl.baselines.popularity import popularity_score
 from mmssl.config import TrainingConfig
 from mmssl.data.dataset import Dataset
 from mmssl.evaluation.evaluate import Evaluation, evaluate_scores
@@ -16,7 +16,7 @@ from mmssl.evaluation.ranking import Score
 from mmssl.training.checkpoint import load_checkpoint, return_to_checkpoint, save_checkpoint
 from mmssl.training.early_stopping import EarlyStopping
 from mmssl.training.export import export_model
-from mmssl.training.learner import CRITIC_PARTS, Learner
+from mmssl.training.learner import Learner
 from mmssl.training.profile import Profile
 from mmssl.training.progress import Progress
 from mmssl.training.result import TrainingResult, write_metrics
@@ -46,7 +46,7 @@ class Run:
         self.report: Callable[[str], Any] = report if report and speaks else _say_nothing
         self.model = learner.model
         self.seen = dataset.matrix("train")
-        self.stopping = EarlyStopping(config.optimiser.patience)
+        self.stopping = EarlyStopping(config.patience)
         self.progress = Progress()
         self.save_seconds = 60 * save_minutes
         self.saved_at = time.monotonic()
@@ -97,7 +97,7 @@ class Run:
 
     def ended(self) -> bool:
         """Whether patience or the epochs have run out."""
-        return self.stopping.should_stop or self.progress.epoch >= self.config.optimiser.epochs
+        return self.stopping.should_stop or self.progress.epoch >= self.config.epochs
 
     def train_epoch(self) -> None:
         """Steps, graph refresh, evaluation, log line, checkpoint."""
@@ -105,8 +105,8 @@ class Run:
         self._steps(epoch)
         losses = progress.means()
         stepped = time.perf_counter()
-        if self._refresh_is_due(epoch):
-            self._refresh()
+        with self.profile.section("graph refresh"):
+            self.model.end_epoch(epoch)
         refreshed = time.perf_counter()
         evaluation = self._evaluate()
         value = evaluation.metrics[self.config.selection_metric]
@@ -121,7 +121,7 @@ class Run:
             learning_rate=self.learner.learning_rate,
             validation=evaluation.metrics,
             best_epoch=self.stopping.best_epoch,
-            relation_edges={m: g.nnz for m, g in self.model.relations.edges.items()},
+            **self.model.epoch_facts(),
             seconds={
                 "steps": round(progress.step_seconds, 3),
                 "refresh": round(refreshed - stepped, 3),
@@ -133,7 +133,9 @@ class Run:
         )
         progress.end_epoch(seconds)
         self._save(improved)
-        objective = sum(value for part, value in losses.items() if part not in CRITIC_PARTS)
+        objective = sum(
+            value for part, value in losses.items() if part not in self.model.critic_parts
+        )
         self.report(
             f"epoch {epoch}: loss {objective:.4f},"
             f" {self.config.selection_metric} {value:.4f}"
@@ -146,16 +148,15 @@ class Run:
     def _steps(self, epoch: int) -> None:
         """What is left of an epoch's steps."""
         progress, sampler = self.progress, self.learner.sampler
-        if epoch == 1 and not progress.step and self.config.relations.warm_up == 0:
-            self._refresh()
         if not progress.step:
-            self.model.relations.begin_epoch()
+            with self.profile.section("graph refresh"):
+                self.model.begin_epoch(epoch)
         self.model.train()
         while progress.step < len(sampler):
             started = time.perf_counter()
             # The first step that sees the learned graph shows whether every part moves the model.
             norms: dict[str, Any] | None = None
-            if not progress.step and epoch == self.config.relations.warm_up + 1:
+            if not progress.step and epoch == self.model.first_whole_epoch:
                 norms = {}
             with self.profile.section("drawing batches"):
                 batch = sampler.draw()
@@ -172,14 +173,6 @@ class Run:
     def _share_signals(self) -> None:
         """A signal that one process has received is every process's: they stop together."""
         self.signals.received = self.processes.largest(self.signals.received or 0) or None
-
-    def _refresh_is_due(self, epoch: int) -> bool:
-        after = epoch - self.config.relations.warm_up
-        return after >= 0 and after % self.config.relations.refresh == 0
-
-    def _refresh(self) -> None:
-        with self.profile.section("graph refresh"):
-            self.model.refresh_relations()
 
     def _evaluate(self) -> Evaluation:
         """Full ranking of the validation split, training items left out."""
@@ -202,7 +195,7 @@ class Run:
         """Save all that going on needs, and before it, at the best epoch's end, the best model."""
         with self.signals.held(), self.profile.section("checkpoint"):
             if improved:
-                best = self.learner.model_tensors()
+                best = self.model.scoring_tensors()
                 save_checkpoint(self.folder.best, best, {"epoch": self.progress.epoch})
             tensors, facts = self.learner.state()
             own = {
@@ -225,9 +218,9 @@ class Run:
         """The best epoch's model, its metrics beside popularity's, and the run's cost."""
         best_epoch = self.stopping.best_epoch
         tensors, _ = self.processes.agree(load_checkpoint, self.folder.best, epoch=best_epoch)
-        self.learner.load_model(tensors)
+        self.model.load_scoring_tensors(tensors)
         evaluation = self._evaluate()
-        popularity = self._measure(Popularity(self.seen).score)
+        popularity = self._measure(popularity_score(self.seen))
         self.on_main(
             export_model,
             self.model,

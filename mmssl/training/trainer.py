@@ -69,7 +69,7 @@ def train(
     folder = RunFolder(Path(out))
     # Of several processes the main one alone holds the folder and follows the run.
     with StopSignals() as signals, ExitStack() as held:
-        accelerator = make_accelerator(device, config.precision, trackers, folder.trackers)
+        accelerator = make_accelerator(device, config.mixed_precision, trackers, folder.trackers)
         processes = Processes.of(accelerator)
         agree, on_main = processes.agree, processes.on_main
         dataset = data if isinstance(data, Dataset) else agree(Dataset.open, data)
@@ -78,7 +78,7 @@ def train(
                 f"{dataset.path}: no validation interactions, so no epoch can be chosen;"
                 " prepare the dataset with a validation split"
             )
-        features = _select(dataset, config.features.modalities)
+        features = _select(dataset, config.modalities)
         on_main(held.enter_context, folder.claim(config, dataset.digest, overwrite))
         found = agree(folder.check, config, dataset.digest, overwrite)
         clock = Profile(accelerator.device, enabled=profile and processes.is_main)
@@ -106,6 +106,8 @@ def train(
 
 
 def _select(dataset: Dataset, wanted: tuple[str, ...] | None) -> dict[str, ModalityFeatures]:
+    if wanted == ():
+        return {}
     if not dataset.features:
         raise InputError(f"{dataset.path}: no features; prepare it with --features MODALITY=PATH")
     for modality in wanted or ():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from extract.errors import InputError
 from mmssl.config import TrainingConfig
+from mmssl.model.config import MMSSLConfig
 from mmssl.settings import read_yaml, shipped
 
 CONFIGS = Path(str(shipped(".")))
@@ -41,7 +42,7 @@ def test_a_missing_file_is_named():
 
 def test_an_empty_file_is_the_defaults(tmp_path):
     (tmp_path / "empty.yaml").touch()
-    assert TrainingConfig.load(tmp_path / "empty.yaml") == TrainingConfig()
+    assert TrainingConfig.load(tmp_path / "empty.yaml") == MMSSLConfig()
 
 
 # --- base ------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from extract.errors import InputError
-from mmssl.data.sampling import BatchSampler, distinct
+from mmssl.data.sampling import BatchSampler, InteractionSampler, distinct
 
 
 def sampler(observed: np.ndarray, batch_users: int = 4, seed: int = 0) -> BatchSampler:
@@ -68,7 +68,7 @@ def test_a_user_who_has_seen_nearly_everything_gets_what_is_left(observed_items)
     left = set(range(400)) - set(observed_items)
     batches = sampler(observed)
     assert {int(batches.draw().negatives[0]) for _ in range(40)} == left
-    assert {batches._unobserved(0) for _ in range(40)} == left
+    assert {batches._negatives._unobserved(0) for _ in range(40)} == left
 
 
 @pytest.mark.parametrize("n", [6, 100_000])  # a permutation; first occurrences
@@ -105,3 +105,62 @@ def test_a_batch_of_many_users_is_drawn_without_a_permutation_of_all(monkeypatch
     batch = batches.draw()
     assert len(batch.users.unique()) == 64
     assert torch.equal(batch.positives, batch.users % 7)
+
+
+# --- batches of interactions ---------------------------------------------------------------------
+
+
+def pairs_of(batches) -> list[tuple[int, int]]:
+    return [
+        pair
+        for batch in batches
+        for pair in zip(batch.users.tolist(), batch.positives.tolist(), strict=True)
+    ]
+
+
+def test_every_interaction_comes_once_an_epoch_with_an_unobserved_negative():
+    observed = (np.random.default_rng(0).random((30, 12)) < 0.4).astype(np.int8)
+    observed[3] = 1  # has no negative, and is left out
+    interactions = InteractionSampler(sp.csr_array(observed), 16, torch.Generator().manual_seed(0))
+    usable = observed.copy()
+    usable[3] = 0
+    wanted = sorted(zip(*(axis.tolist() for axis in usable.nonzero()), strict=True))
+    epochs = [[interactions.draw() for _ in range(len(interactions))] for _ in range(3)]
+    for batches in epochs:
+        assert sorted(pairs_of(batches)) == wanted
+        assert [len(b.users) for b in batches[:-1]] == [16] * (len(batches) - 1)
+        for batch in batches:
+            assert not observed[batch.users, batch.negatives].any()
+    assert pairs_of(epochs[0]) != pairs_of(epochs[1])
+
+
+def test_negatives_of_an_interaction_are_uniform():
+    observed = np.zeros((1, 6), dtype=np.int8)
+    observed[0, [0, 4]] = 1
+    interactions = InteractionSampler(sp.csr_array(observed), 2, torch.Generator().manual_seed(0))
+    drawn = torch.cat([interactions.draw().negatives for _ in range(1000)])
+    counts = torch.bincount(drawn, minlength=6)
+    # Five standard deviations of 500 expected are 97.
+    assert counts[[0, 4]].tolist() == [0, 0]
+    assert (abs(counts[[1, 2, 3, 5]] - 500) < 97).all()
+
+
+def test_an_epoch_goes_on_where_its_state_was_taken():
+    observed = sp.csr_array((np.random.default_rng(1).random((20, 9)) < 0.4).astype(np.int8))
+    generator = torch.Generator().manual_seed(0)
+    one = InteractionSampler(observed, 8, generator)
+    for _ in range(3):
+        one.draw()
+    state, draws = one.state(), generator.get_state()
+    rest = [one.draw() for _ in range(2 * len(one))]
+    other = InteractionSampler(observed, 8, torch.Generator())
+    other.restore(state)
+    other._generator.set_state(draws)
+    again = [other.draw() for _ in range(2 * len(one))]
+    assert pairs_of(rest) == pairs_of(again)
+    assert all(torch.equal(a.negatives, b.negatives) for a, b in zip(rest, again, strict=True))
+
+
+def test_interactions_of_users_who_have_everything_cannot_be_trained_on():
+    with pytest.raises(InputError, match="no user can be trained on"):
+        InteractionSampler(sp.csr_array(np.ones((2, 3))), 4, torch.Generator())

@@ -7,6 +7,7 @@ from mmssl.config import TrainingConfig
 from mmssl.data.dataset import ModalityFeatures
 from mmssl.data.sampling import Batch, BatchSampler
 from mmssl.evaluation.ranking import top_k
+from mmssl.model.config import MMSSLConfig
 from mmssl.model.mmssl import MMSSL
 
 
@@ -118,7 +119,7 @@ def test_the_forward_pass_of_the_critic_serves_the_model_too(monkeypatch):
 
 def test_no_modality_is_refused():
     with pytest.raises(ValueError, match="at least one modality"):
-        MMSSL(TrainingConfig(), sp.csr_array(CHECKERBOARD), {}, torch.Generator())
+        MMSSL(MMSSLConfig(), sp.csr_array(CHECKERBOARD), {}, torch.Generator())
 
 
 def test_id_embeddings_begin_xavier_uniform():

@@ -126,7 +126,10 @@ def test_seen_joins_training_and_validation(saved):
         ({"user_vectors": torch.tensor(1.0)}, r"user vectors are \(\), not a matrix"),
         ({"user_vectors": torch.full((4, 2), torch.nan)}, "user vectors hold NaN"),
         ({"val": csr_array((4, 6), dtype=np.float32)}, "val is 4 x 6, not 4 x 5"),
-        ({"graphs": {}}, r"graphs of \[\], encoders of \['audio', 'image'\]"),
+        ({"graphs": {"text": csr_array((4, 5))}}, r"graphs of \['text'\], encoders of \['au"),
+        ({"user_vectors": None}, "neither vectors nor an item graph"),
+        ({"item_graph": csr_array((5, 4))}, r"the item graph is \(5, 4\), not \(5, 5\)"),
+        ({"item_graph": csr_array(np.diag([np.nan] * 5))}, "the item graph holds NaN"),
     ],
 )
 def test_parts_that_do_not_belong_together_are_not_saved(saved, tmp_path, change, message):
@@ -233,3 +236,32 @@ def test_the_model_card_states_the_model_s_own_figures(saved, tmp_path):
     assert "| recall@20 | 0.2500 | 0.0625 |" in card
     assert "Epoch 7, seed 3." in card
     assert "- masked: train" in card
+
+
+def test_an_item_graph_takes_the_place_of_vectors(saved, tmp_path):
+    weights = np.array(
+        [[0, 2, 0, 0, 0], [2, 0, 0.5, 0, 0], [0, 0.5, 0, 1, 0], [0, 0, 1, 0, 0], [0] * 5]
+    )
+    graph = csr_array(weights.astype(np.float32))
+    model = replace(saved, user_vectors=None, item_vectors=None, item_graph=graph)
+    model.save(tmp_path / "model")
+    loaded = SavedModel.load(tmp_path / "model")
+    assert loaded.user_vectors is None
+    assert loaded.item_graph.toarray().tolist() == weights.tolist()
+    scores = loaded.score(torch.device("cpu"))(torch.tensor([1, 0]))
+    assert scores.tolist() == (saved.train.toarray() @ weights)[[1, 0]].tolist()
+    assert "along a graph" in (tmp_path / "model" / "README.md").read_text()
+
+
+def test_an_item_graph_without_its_weights_is_no_whole_model(saved, tmp_path):
+    graph = csr_array(np.eye(5, dtype=np.float32))
+    replace(saved, user_vectors=None, item_vectors=None, item_graph=graph).save(tmp_path / "model")
+    file = tmp_path / "model" / "item_graph.safetensors"
+    tensors = load_file(file)
+    tensors["graph.weight"] = tensors["graph.weight"][:3].clone()
+    save_file(tensors, file)
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    config["files"][file.name] = sha256_file(file)
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="not as many weights as edges"):
+        SavedModel.load(tmp_path / "model")

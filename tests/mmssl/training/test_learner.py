@@ -4,8 +4,9 @@ import torch
 
 from extract.errors import InputError
 from mmssl.config import TrainingConfig
+from mmssl.model.limits import refuse_what_needs_one_process
 from mmssl.training import accelerator as accelerator_module
-from mmssl.training.accelerator import make_accelerator, refuse_what_needs_one_process
+from mmssl.training.accelerator import make_accelerator
 from mmssl.training.learner import Learner
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mmssl.config import TrainingConfig
+from mmssl.model.config import MMSSLConfig
 from mmssl.recommend.model_folder import SavedModel
 from mmssl.settings import setting_names
 from mmssl.training.checkpoint import load_checkpoint
@@ -87,7 +88,7 @@ CHANGES = {
 }
 
 # These change what is kept, or what it is called, not each step.
-OTHERWISE_TESTED = {"name", "selection_metric", "optimiser.epochs", "optimiser.patience"}
+OTHERWISE_TESTED = {"model", "name", "selection_metric", "optimiser.epochs", "optimiser.patience"}
 
 
 # What an option needs to be possible, or to mean anything; the same in the run it is compared with.
@@ -137,7 +138,7 @@ def before(dataset, tmp_path_factory):
 
 
 def test_every_option_is_covered():
-    assert set(setting_names(TrainingConfig)) == set(CHANGES) | OTHERWISE_TESTED
+    assert set(setting_names(MMSSLConfig)) == set(CHANGES) | OTHERWISE_TESTED
 
 
 @pytest.mark.parametrize(("option", "value"), [*CHANGES.items(), *OTHER_VALUES])

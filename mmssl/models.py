@@ -1,0 +1,67 @@
+"""The models that there are, by the names that configurations call them."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import scipy.sparse as sp
+import torch
+
+from extract.errors import InputError, nearest
+from mmssl.config import TrainingConfig
+from mmssl.contract import TrainableModel
+from mmssl.data.dataset import ModalityFeatures
+from mmssl.processes import ONE, Processes
+
+
+class _Place(NamedTuple):
+    config: str
+    model: str
+
+
+DEFAULT_MODEL = "mmssl"
+
+# Imported only when one is asked for: ``package.module:Class``.
+MODELS = {
+    "mmssl": _Place("mmssl.model.config:MMSSLConfig", "mmssl.model.mmssl:MMSSL"),
+    "popularity": _Place(
+        "mmssl.baselines.popularity:PopularityConfig", "mmssl.baselines.popularity:Popularity"
+    ),
+    "bpr_mf": _Place("mmssl.baselines.bpr_mf:BPRMFConfig", "mmssl.baselines.bpr_mf:BPRMF"),
+}
+
+
+def config_class(name: object, source: str) -> type[TrainingConfig]:
+    """The settings of a model.
+
+    Raises:
+        InputError: there is no such model.
+    """
+    if not isinstance(name, str) or name not in MODELS:
+        hint = nearest(str(name), list(MODELS))
+        raise InputError(f"{source}: no model {name!r}{hint}")
+    found: type[TrainingConfig] = _import(MODELS[name].config)
+    return found
+
+
+def build_model(
+    config: TrainingConfig,
+    observed: sp.csr_array,
+    features: Mapping[str, ModalityFeatures],
+    generator: torch.Generator,
+    *,
+    device: torch.device | None = None,
+    processes: Processes = ONE,
+) -> TrainableModel:
+    """A fresh model; arguments as of ``TrainableModel``.
+
+    Raises:
+        InputError: what cannot be trained on these data.
+    """
+    kind: type[TrainableModel] = _import(MODELS[config.model].model)
+    return kind(config, observed, features, generator, device=device, processes=processes)
+
+
+def _import(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
