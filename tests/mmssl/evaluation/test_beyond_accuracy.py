@@ -220,6 +220,6 @@ def test_the_table_s_figures_leave_undefined_users_out():
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(call, message):
-    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the message is looked at below
+    with pytest.raises(ValueError) as caught:
         call()
     assert message in str(caught.value)
