@@ -102,7 +102,7 @@ def popularity_groups(counts: NDArray[np.int64], shares: tuple[float, ...] = (0.
     total = int(held.sum())
     # Interactions of all the items that are more popular.
     before = total - np.cumsum(held)
-    # .1 of 30 is 3.0000000000000004 in floating point, and 3 must reach it.
+    # .07 of 100 is 7.000000000000001 in floating point, and 7 must reach it.
     reached = [before >= share * total - 1e-9 * total for share in shares]
     group = np.where(values > 0, np.sum(reached, axis=0), len(names) - 1)
     return Groups(names, group[of_value].astype(np.int64))

@@ -170,6 +170,24 @@ def test_diversity_knows_neither_the_order_of_a_list_nor_the_length_of_a_vector(
     assert intra_list_diversity(lists[:, ::-1], longer, present) == pytest.approx(found, abs=1e-12)
 
 
+def test_rounding_does_not_lead_diversity_below_zero():
+    generator = np.random.default_rng(0)
+    # Fifty lists of one direction each.
+    vectors = generator.normal(size=(50, 1, 7)) * generator.uniform(1, 9, (50, 6, 1))
+    lists = np.arange(300).reshape(50, 6)
+    found = intra_list_diversity(lists, vectors.reshape(300, 7), np.ones(300, bool))
+    assert (found >= 0).all()
+    assert found == pytest.approx(np.zeros(50), abs=1e-12)
+
+
+def test_vectors_whose_squares_are_too_small_for_a_number_keep_their_direction():
+    vectors, lists = np.random.default_rng(0).normal(size=(6, 7)), np.arange(6).reshape(2, 3)
+    found, tiny = (
+        intra_list_diversity(lists, vectors * scale, np.ones(6, bool)) for scale in (1, 1e-200)
+    )
+    assert tiny == pytest.approx(found, abs=1e-12)
+
+
 def test_diversity_holds_neither_all_pairs_of_items_nor_all_users_vectors():
     generator = np.random.default_rng(0)
     vectors = generator.normal(size=(20_000, 16)).astype(np.float32)

