@@ -18,6 +18,8 @@ from extract.commands import (
 )
 from extract.errors import InputError
 from mmssl import launch
+from mmssl.commands import compare, tune
+from mmssl.training.signals import TrainingInterrupted
 
 app = typer.Typer(
     name="mmssl",
@@ -56,6 +58,8 @@ def run(application: typer.Typer, arguments: list[str]) -> NoReturn:
         fail(str(error), error.exit_code)
     except typer.TyperException as error:
         fail(error.format_message())
+    except TrainingInterrupted as stop:
+        fail(str(stop), 128 + stop.signal_number)
     except (typer.Abort, KeyboardInterrupt):
         result = 130
     except BrokenPipeError:
@@ -424,7 +428,6 @@ def train(
         print(resolved.to_yaml(), end="")
         return
     from mmssl.project import Project
-    from mmssl.training.signals import TrainingInterrupted
     from mmssl.training.trainer import train
 
     refuse_idle(project, named=data is not None and out is not None)
@@ -432,21 +435,22 @@ def train(
         data = Project.find(project).data
         print(f"dataset: {data}")
     out = out or Project.find(project).next_run(chosen.stem)
-    try:
-        result = train(
-            resolved,
-            data,
-            out,
-            device=device,
-            overwrite=overwrite,
-            save_minutes=save_minutes,
-            profile=profile,
-            trackers=tracker or (),
-            report=lambda line: print(line, file=sys.stderr, flush=True),
-        )
-    except TrainingInterrupted as stop:
-        fail(str(stop), 128 + stop.signal_number)
+    result = train(
+        resolved,
+        data,
+        out,
+        device=device,
+        overwrite=overwrite,
+        save_minutes=save_minutes,
+        profile=profile,
+        trackers=tracker or (),
+        report=lambda line: print(line, file=sys.stderr, flush=True),
+    )
     print("\n".join(result.lines()))
+
+
+app.command()(tune)
+app.command()(compare)
 
 
 @app.command()

@@ -96,6 +96,18 @@ def apply_setting(values: dict[str, Any], override: str) -> None:
     values[last] = value
 
 
+def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"key.sub": value}`` as ``{"key": {"sub": value}}``."""
+    values: dict[str, Any] = {}
+    for key, value in settings.items():
+        *sections, last = key.split(".")
+        place = values
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[last] = value
+    return values
+
+
 def first_problem(error: ValidationError, configuration: type[BaseModel]) -> str:
     """The first thing wrong, in one line that names the setting and the nearest valid one."""
     problem = error.errors()[0]

@@ -1,9 +1,9 @@
 """A run: epochs of steps, validation after each, the best epoch kept; log and checkpoints."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -24,6 +24,9 @@ from mmssl.training.run_folder import RunFolder
 from mmssl.training.signals import StopSignals
 from mmssl.training.tracking import epoch_values
 
+OnEpoch: TypeAlias = Callable[[int, Mapping[str, float]], None]
+"""Told of an epoch, counted from 1, and its validation metrics."""
+
 
 class Run:
     """One training: ``start`` or ``resume``, ``train_epoch`` until ``ended``, ``finish``."""
@@ -38,12 +41,14 @@ class Run:
         signals: StopSignals,
         save_minutes: float,
         report: Callable[[str], None] | None,
+        on_epoch: OnEpoch | None = None,
     ) -> None:
         self.config, self.dataset, self.folder = config, dataset, folder
         self.learner, self.profile, self.signals = learner, profile, signals
         self.processes, self.on_main = learner.processes, learner.processes.on_main
         speaks = report is not None and self.processes.is_main
         self.report: Callable[[str], Any] = report if report and speaks else _say_nothing
+        self.on_epoch: OnEpoch = on_epoch if on_epoch and self.processes.is_main else _pass_over
         self.model = learner.model
         self.seen = dataset.matrix("train")
         self.stopping = EarlyStopping(config.patience)
@@ -94,6 +99,9 @@ class Run:
         self.on_main(self.folder.cut_log, facts["log_size"])
         self._tell_saved()
         self.report(f"going on after {self.progress}")
+        if self.processes.is_main:
+            for epoch, metrics in self.folder.validation_log():
+                self.on_epoch(epoch, metrics)
 
     def ended(self) -> bool:
         """Whether patience or the epochs have run out."""
@@ -144,6 +152,7 @@ class Run:
         )
         self._share_signals()
         self.signals.check()
+        self.on_epoch(epoch, evaluation.metrics)
 
     def _steps(self, epoch: int) -> None:
         """What is left of an epoch's steps."""
@@ -253,4 +262,8 @@ class Run:
 
 
 def _say_nothing(_: str) -> None:
+    return None
+
+
+def _pass_over(_: int, __: Mapping[str, float]) -> None:
     return None

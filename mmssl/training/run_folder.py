@@ -142,6 +142,12 @@ class RunFolder:
             # A checkpoint counts on the lines before it.
             os.fsync(handle.fileno())
 
+    def validation_log(self) -> list[tuple[int, dict[str, float]]]:
+        """The epochs that the log tells of, with their validation metrics."""
+        lines = self.log_file.read_text(encoding="utf-8").splitlines()
+        events = [json.loads(line) for line in lines]
+        return [(e["epoch"], e["validation"]) for e in events if e["event"] == "epoch"]
+
     def log_size(self) -> int:
         """Bytes of the log, kept in checkpoints."""
         return self.log_file.stat().st_size if self.log_file.exists() else 0

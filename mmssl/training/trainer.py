@@ -12,7 +12,7 @@ from mmssl.training.accelerator import make_accelerator
 from mmssl.training.learner import Learner, TrainingDivergedError
 from mmssl.training.profile import Profile
 from mmssl.training.result import TrainingResult
-from mmssl.training.run import Run
+from mmssl.training.run import OnEpoch, Run
 from mmssl.training.run_folder import RunFolder
 from mmssl.training.signals import StopSignals
 from mmssl.training.tracking import check_trackers, tracking
@@ -29,6 +29,7 @@ def train(
     profile: bool = False,
     trackers: Sequence[str] = (),
     report: Callable[[str], None] | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> TrainingResult:
     """Train, choose the epoch on validation, and write the run folder.
 
@@ -57,6 +58,9 @@ def train(
         profile: report at the end where the time went, and write it to profile.json.
         trackers: which of ``mmssl.training.tracking.TRACKERS`` are to follow the run.
         report: called with one line of progress an epoch.
+        on_epoch: called by the main process with each epoch's number and validation metrics, once
+            all is saved; where training goes on, first with those of the epochs before. What it
+            raises ends training, which can go on later.
 
     Raises:
         InputError: a dataset or folder that can't be used; TrainingDivergedError with what to
@@ -83,7 +87,7 @@ def train(
         found = agree(folder.check, config, dataset.digest, overwrite)
         clock = Profile(accelerator.device, enabled=profile and processes.is_main)
         learner = Learner(config, dataset.matrix("train"), features, accelerator, clock)
-        run = Run(config, dataset, folder, learner, clock, signals, save_minutes, report)
+        run = Run(config, dataset, folder, learner, clock, signals, save_minutes, report, on_epoch)
         if found == "resume":
             run.resume()
         else:

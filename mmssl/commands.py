@@ -1,0 +1,80 @@
+"""The commands `compare` and `tune`: a command parses its options and calls one function."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from extract.commands import DeviceOption
+from extract.errors import missing_extra
+
+DataOption = Annotated[Path, typer.Option(help="The dataset.")]
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _require_extra(command: str) -> None:
+    """What is missing is said before hours of training, not after."""
+    try:
+        import matplotlib  # noqa: F401
+        import optuna  # noqa: F401
+    except ImportError:
+        raise missing_extra("compare", command) from None
+
+
+def compare(
+    config: Annotated[Path, typer.Option(help="YAML: models, seeds, metrics, reference.")],
+    data: DataOption,
+    out: Annotated[Path, typer.Option(help="Folder of rows, runs and tables; goes on there.")],
+    test: Annotated[
+        bool,
+        typer.Option(
+            "--test",
+            help="Read the test split, once for all runs, and record it; when nothing is to be"
+            " chosen any more.",
+        ),
+    ] = False,
+    device: DeviceOption = "auto",
+) -> None:
+    """Train models with several seeds on one dataset and compare them in one table."""
+    _require_extra("compare")
+    from mmssl.comparison.compare import compare as run
+
+    result = run(config, data, out, test=test, device=device, report=_say)
+    print("\n".join(result.lines()))
+
+
+def tune(
+    config: Annotated[Path, typer.Option(help="YAML: configuration, space, trials, seed.")],
+    data: DataOption,
+    out: Annotated[Path, typer.Option(help="Folder of the search; goes on there.")],
+    trials: Annotated[
+        int | None, typer.Option(help="How many, in all. Default: what the YAML says.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that run trials at once.")] = 1,
+    seed: Annotated[
+        list[int] | None,
+        typer.Option(help="Train the winner with this seed, at the end; repeatable."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Begin anew where --out holds a search.")] = False,
+    device: DeviceOption = "auto",
+) -> None:
+    """Find settings on validation: a search over a typed space, the same budget for any model."""
+    _require_extra("tune")
+    from mmssl.tuning.tune import tune as run
+
+    result = run(
+        config,
+        data,
+        out,
+        trials=trials,
+        workers=workers,
+        seeds=seed or (),
+        device=device,
+        overwrite=overwrite,
+        report=_say,
+    )
+    print("\n".join(result.lines()))
