@@ -35,6 +35,7 @@ def plot_table(table: Table, plan: ComparisonPlan, file: Path) -> None:
     axes.scatter(means, heights, color=colours, zorder=3)
     reference = table.models.filter(table.models["model"] == plan.reference)[metric].item()
     axes.axvline(reference, color="tab:orange", linewidth=0.8, linestyle=":")
+    axes.set_ylim(-0.6, len(models) - 0.4)
     axes.set_yticks(heights, models["model"].to_list())
     split = {"val": "validation", "test": "test"}[table.split]
     axes.set_xlabel(f"{metric} ({split}); thin: 95 % over users, thick: deviation over seeds")

@@ -98,7 +98,10 @@ class TuningPlan(_Part):
         if fixed_too:
             raise InputError(f"{path}: '{fixed_too[0]}' stands in settings and in space; keep one")
         # Whatever is wrong with the configuration or with a key is said before anything runs.
-        base = plan.configuration(path, {})
+        try:
+            base = plan.configuration(path, {})
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
         for key, found in plan.space.items():
             for value in _ends(found):
                 try:

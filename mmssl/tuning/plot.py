@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from extract.files import atomic_path
+
+_COMPLETE = TrialState.COMPLETE
 
 
 def plot_search(
@@ -24,11 +26,15 @@ def plot_search(
     figure = Figure(figsize=(10, 3 + 0.25 * len(importances)), layout="constrained")
     left, right = figure.subplots(1, 2)
     numbers = list(range(1, len(trials) + 1))
-    complete = [(n, t.value) for n, t in zip(numbers, trials, strict=True) if t.value is not None]
+    complete = [
+        (n, float(t.value or 0))
+        for n, t in zip(numbers, trials, strict=True)
+        if t.state == _COMPLETE
+    ]
     pruned = [
         (n, max(t.intermediate_values.values()))
         for n, t in zip(numbers, trials, strict=True)
-        if t.value is None and t.intermediate_values
+        if t.state != _COMPLETE and t.intermediate_values
     ]
     left.plot(*zip(*complete, strict=True), "o", color="tab:blue", label="complete")
     if pruned:
@@ -36,6 +42,7 @@ def plot_search(
     best = [max(v for m, v in complete if m <= n) for n, _ in complete]
     left.step([n for n, _ in complete], best, where="post", color="tab:orange", label="best so far")
     left.set_xlabel("trial")
+    left.xaxis.get_major_locator().set_params(integer=True)
     left.set_ylabel(f"{metric} (validation)")
     left.legend()
     if importances:

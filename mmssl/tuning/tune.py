@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 import yaml
 from filelock import FileLock, Timeout
+from optuna.trial import TrialState
 
 from extract.errors import InputError
 from extract.files import read_json, write_json, write_text
@@ -237,7 +238,7 @@ def _conclude(
         value=best.value,
         metric=config.selection_metric,
         trials=len(ended),
-        pruned=sum(trial.value is None for trial in ended),
+        pruned=sum(trial.state == TrialState.PRUNED for trial in ended),
         seeds=found,
         importances=importances,
     )
