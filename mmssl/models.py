@@ -27,7 +27,15 @@ MODELS = {
     "popularity": _Place(
         "mmssl.baselines.popularity:PopularityConfig", "mmssl.baselines.popularity:Popularity"
     ),
+    "item_knn": _Place(
+        "mmssl.baselines.item_knn:ItemKNNConfig", "mmssl.baselines.item_knn:ItemKNN"
+    ),
     "bpr_mf": _Place("mmssl.baselines.bpr_mf:BPRMFConfig", "mmssl.baselines.bpr_mf:BPRMF"),
+    "lightgcn": _Place(
+        "mmssl.baselines.lightgcn:LightGCNConfig", "mmssl.baselines.lightgcn:LightGCN"
+    ),
+    "sgl": _Place("mmssl.baselines.sgl:SGLConfig", "mmssl.baselines.sgl:SGL"),
+    "xsimgcl": _Place("mmssl.baselines.xsimgcl:XSimGCLConfig", "mmssl.baselines.xsimgcl:XSimGCL"),
 }
 
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -10,6 +11,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+import configs
 from mmssl.config import LearnedConfig, TrainingConfig
 from mmssl.contract import ItemGraphModel
 from mmssl.data.dataset import ModalityFeatures
@@ -58,7 +60,31 @@ FEATURES = {"features.modalities": "[image]", "features.scaling": "unit"}
 
 CASES = {
     "popularity": Case(),
+    "item_knn": Case(changes={"neighbours": 2, "shrinkage": 3.0}),
     "bpr_mf": Case(changes={"embedding_l2": 0.1}),
+    "lightgcn": Case(changes={"layers": 2, "embedding_l2": 0.1}),
+    "sgl": Case(
+        changes={
+            **DENSE,
+            "layers": 2,
+            "embedding_l2": 0.1,
+            "edge_dropout": 0.5,
+            "contrast_weight": 0.01,
+            "temperature": 0.5,
+            "contrast_negatives": "batch",
+        }
+    ),
+    "xsimgcl": Case(
+        changes={
+            **DENSE,
+            "layers": 2,
+            "embedding_l2": 0.1,
+            "noise": 0.01,
+            "contrast_layer": 2,
+            "contrast_weight": 0.01,
+            "temperature": 0.5,
+        }
+    ),
 }
 
 # These change when training ends, or what it is called; or, of a model without learning, nothing.
@@ -207,6 +233,15 @@ def test_the_setting_acts(name, setting, value, dataset, tmp_path, before):
         now[key].shape == then[key].shape and torch.equal(now[key], then[key]) for key in now
     )
     assert not same, f"{setting}={value} changed nothing"
+
+
+SHIPPED = sorted((Path(configs.__file__).parent / "baselines").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=[path.stem for path in SHIPPED])
+def test_what_is_shipped_configures_the_model_that_it_is_called_after(path):
+    config = TrainingConfig.load(path)
+    assert (config.model, config.name) == (path.stem, path.stem)
 
 
 # --- the whole way -------------------------------------------------------------------------------
