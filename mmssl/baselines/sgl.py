@@ -87,7 +87,7 @@ class SGL(GraphBaseline):
 
     def _contrast(self, one: Tensor, other: Tensor, nodes: Tensor) -> Tensor:
         """Of the distinct ones of some nodes (n,) of a side, whose two views are given."""
-        nodes, temperature = nodes.unique(), self.config.temperature
+        nodes, temperature = torch.unique(nodes), self.config.temperature
         if self.config.contrast_negatives == "batch":
             return cross_view(one[nodes], other[nodes], temperature)
         return cross_view(one[nodes], other, temperature, places=nodes)

@@ -71,7 +71,7 @@ class XSimGCL(GraphBaseline):
         contrasted = zip(sides, final, layers[self.config.contrast_layer], strict=True)
         contrasts = {}
         for (side, nodes), one, other in contrasted:
-            distinct = nodes.unique()
+            distinct = torch.unique(nodes)
             contrast = cross_view(one[distinct], other[distinct], self.config.temperature)
             contrasts[f"{side}_contrast"] = self.config.contrast_weight * contrast
         return self.ranking_losses(batch, final) | contrasts

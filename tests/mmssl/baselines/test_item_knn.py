@@ -114,7 +114,7 @@ def test_equals_sorting_all_cosines_whatever_the_blocks(
 
 
 def test_memory_follows_the_blocks_and_not_items_by_items():
-    # 20,000 items make 400 million pairs, 1.6 GB as float32; the first user has 2,000 of them, hence
+    # 20,000 items make 400 million pairs, 1.6 GB as float32. The first user has 2,000 items, hence
     # 4 million pairs share a user.
     draw = np.random.default_rng(0)
     others = random_sparse((2000, 20_000), density=5e-4, rng=draw, format="lil")

@@ -9,9 +9,19 @@ from mmssl.config import TrainingConfig
 from mmssl.data.graphs import SparseMatrix
 from mmssl.data.sampling import Batch
 
-OBSERVED = (np.random.default_rng(0).random((7, 6)) < 0.5).astype(np.float32)
-# A user without interactions.
-OBSERVED[6] = 0
+# User 6 and item 5 have no interaction.
+OBSERVED = np.array(
+    [
+        [1, 1, 0, 0, 1, 0],
+        [0, 1, 1, 0, 0, 0],
+        [0, 0, 0, 1, 1, 0],
+        [1, 0, 1, 1, 0, 0],
+        [0, 1, 0, 0, 0, 0],
+        [1, 0, 1, 0, 1, 0],
+        [0, 0, 0, 0, 0, 0],
+    ],
+    dtype=np.float32,
+)
 # User 2 and item 4 stand there twice.
 BATCH = Batch(torch.tensor([2, 0, 5, 2]), torch.tensor([4, 1, 4, 3]), torch.tensor([0, 2, 5, 5]))
 
