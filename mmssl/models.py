@@ -28,6 +28,10 @@ MODELS = {
         "mmssl.baselines.popularity:PopularityConfig", "mmssl.baselines.popularity:Popularity"
     ),
     "bpr_mf": _Place("mmssl.baselines.bpr_mf:BPRMFConfig", "mmssl.baselines.bpr_mf:BPRMF"),
+    "content_knn": _Place(
+        "mmssl.baselines.content_knn:ContentKNNConfig", "mmssl.baselines.content_knn:ContentKNN"
+    ),
+    "vbpr": _Place("mmssl.baselines.vbpr:VBPRConfig", "mmssl.baselines.vbpr:VBPR"),
 }
 
 

@@ -59,6 +59,20 @@ FEATURES = {"features.modalities": "[image]", "features.scaling": "unit"}
 CASES = {
     "popularity": Case(),
     "bpr_mf": Case(changes={"embedding_l2": 0.1}),
+    "content_knn": Case(
+        changes={"features.modalities": "[image]", "features.scaling": "none", "neighbours": 3},
+        base={"neighbours": 5},
+    ),
+    "vbpr": Case(
+        changes={
+            **FEATURES,
+            **DENSE,
+            "feature_dim": 16,
+            "embedding_l2": 0.1,
+            "projection_l2": 0.1,
+        },
+        base={"feature_dim": 8},
+    ),
 }
 
 # These change when training ends, or what it is called; or, of a model without learning, nothing.
