@@ -36,6 +36,12 @@ MODELS = {
     ),
     "sgl": _Place("mmssl.baselines.sgl:SGLConfig", "mmssl.baselines.sgl:SGL"),
     "xsimgcl": _Place("mmssl.baselines.xsimgcl:XSimGCLConfig", "mmssl.baselines.xsimgcl:XSimGCL"),
+    "content_knn": _Place(
+        "mmssl.baselines.content_knn:ContentKNNConfig", "mmssl.baselines.content_knn:ContentKNN"
+    ),
+    "vbpr": _Place("mmssl.baselines.vbpr:VBPRConfig", "mmssl.baselines.vbpr:VBPR"),
+    "freedom": _Place("mmssl.baselines.freedom:FREEDOMConfig", "mmssl.baselines.freedom:FREEDOM"),
+    "bm3": _Place("mmssl.baselines.bm3:BM3Config", "mmssl.baselines.bm3:BM3"),
 }
 
 

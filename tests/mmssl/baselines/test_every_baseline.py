@@ -85,6 +85,44 @@ CASES = {
             "temperature": 0.5,
         }
     ),
+    "content_knn": Case(
+        changes={"features.modalities": "[image]", "features.scaling": "none", "neighbours": 3},
+        base={"neighbours": 5},
+    ),
+    "vbpr": Case(
+        changes={
+            **FEATURES,
+            **DENSE,
+            "feature_dim": 16,
+            "embedding_l2": 0.1,
+            "projection_l2": 0.1,
+        },
+        base={"feature_dim": 8},
+    ),
+    "freedom": Case(
+        changes={
+            **FEATURES,
+            **DENSE,
+            "neighbours": 2,
+            "modality_weights": "{image: 0.9, audio: 0.1}",
+            "layers": 1,
+            "item_layers": 2,
+            "pruning": 0.2,
+            "feature_weight": 0.1,
+        },
+        base={"neighbours": 4, "pruning": 0.5},
+    ),
+    "bm3": Case(
+        changes={
+            **FEATURES,
+            **DENSE,
+            "layers": 2,
+            "dropout": 0.5,
+            "alignment_weight": 0.5,
+            "mask_weight": 0.5,
+            "embedding_l2": 0.1,
+        },
+    ),
 }
 
 # These change when training ends, or what it is called; or, of a model without learning, nothing.
