@@ -8,11 +8,11 @@ import scipy.sparse as sp
 from torch import Tensor
 
 from mmssl.baselines.base import Baseline
-from mmssl.baselines.item_graphs import nearest_items, neighbour_matrix, weighted_sum
 from mmssl.baselines.media import MediaConfig, scaled_features
 from mmssl.config import Count, FeatureConfig
 from mmssl.data.dataset import ModalityFeatures
 from mmssl.data.graphs import binary
+from mmssl.data.item_graphs import nearest_items, neighbour_matrix, weighted_sum
 from mmssl.evaluation.ranking import item_graph_score
 
 

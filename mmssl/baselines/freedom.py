@@ -12,7 +12,6 @@ from torch.nn.functional import softplus
 
 from extract.errors import InputError
 from mmssl.baselines.base import EmbeddingBaseline
-from mmssl.baselines.item_graphs import frozen_graph, weighted_sum
 from mmssl.baselines.media import (
     DenseMediaConfig,
     Projections,
@@ -23,6 +22,7 @@ from mmssl.baselines.media import (
 from mmssl.config import Count, Rate, Weight
 from mmssl.data.dataset import ModalityFeatures
 from mmssl.data.graphs import BipartiteGraph, SparseMatrix, binary
+from mmssl.data.item_graphs import frozen_graph, weighted_sum
 from mmssl.data.sampling import Batch
 from mmssl.objectives.bpr import bpr
 

@@ -75,6 +75,32 @@ class BackboneConfig(Section):
         return self
 
 
+class NeighbourConfig(Section):
+    """Frozen graphs within one side, beside the interactions: of items whose media are alike (as
+    FREEDOM's; Zhou and Shen, MM 2023), and of users with items in common."""
+
+    item_rate: Weight = 0.0
+    """What an item's nearest items add to it in each layer of equation 10, times this; 0: none."""
+    items: Count = 10
+    """k: items of the highest cosine in a modality, the graphs of all modalities averaged."""
+    user_rate: Weight = 0.0
+    """What a user's nearest users add to it in each layer of equation 10, times this; 0: none."""
+    users: Count = 10
+    """k: users of the highest cosine of their training interactions."""
+
+
+class RankingConfig(Section):
+    """What orders a user's items: the first term of equation 13."""
+
+    loss: Literal["bpr", "softmax"] = "bpr"
+    """``bpr``: against one unobserved item; ``softmax``: the cross-entropy of the positive among
+    ``negatives`` uniform items that the whole step shares, a user's observed ones left out."""
+    negatives: Count = 1024
+    """Items that the softmax compares with; at most all."""
+    temperature: Positive = 1.0
+    """Divides the scores in the softmax."""
+
+
 class RelationConfig(Section):
     """The learned relation graph of each modality (equation 7)."""
 
@@ -174,8 +200,14 @@ class MMSSLOptimiserConfig(OptimiserConfig):
     weight_decay: Weight = 0.01
     embedding_l2: Weight = 1e-5
     feature_l2: Weight = 1e-5
+    embedding_l2_on: Literal["final", "ids"] = "final"
+    """Which vectors of a batch l_e is taken of: h of equation 11, or the id embeddings E."""
+    batches: Literal["users", "interactions"] = "users"
+    """``users``: the published batches, users drawn without replacement, each with one positive and
+    one negative item. ``interactions``: every interaction once an epoch, each with one negative; a
+    user may stand in a batch several times, and the contrast then takes each once."""
     batch_users: Count = 1024
-    """Users a step, drawn without replacement, each with one positive and one negative item."""
+    """Users, or interactions, a step."""
 
 
 class MMSSLConfig(MixedPrecisionConfig):
@@ -186,6 +218,8 @@ class MMSSLConfig(MixedPrecisionConfig):
     """What this configuration is called in results and model cards."""
     features: ProjectedFeatureConfig = ProjectedFeatureConfig()
     backbone: BackboneConfig = BackboneConfig()
+    neighbours: NeighbourConfig = NeighbourConfig()
+    ranking: RankingConfig = RankingConfig()
     relations: RelationConfig = RelationConfig()
     contrast: ContrastConfig = ContrastConfig()
     adversarial: AdversarialConfig = AdversarialConfig()
@@ -233,6 +267,14 @@ class MMSSLConfig(MixedPrecisionConfig):
                 yield "adversarial.critic_weights", "per_item", "from_vectors"
             if adversarial.critic_hidden == "catalogue":
                 yield "adversarial.critic_hidden", "catalogue", "[128, 64]"
+        if self.neighbours.item_rate > 0:
+            yield "neighbours.item_rate", self.neighbours.item_rate, "0"
+        if self.neighbours.user_rate > 0:
+            yield "neighbours.user_rate", self.neighbours.user_rate, "0"
+        if self.ranking.loss == "softmax":
+            yield "ranking.loss", "softmax", "bpr"
+        if self.optimiser.embedding_l2_on == "ids":
+            yield "optimiser.embedding_l2_on", "ids", "final"
         if self.relations.schedule == "steps":
             yield "relations.schedule", "steps", "epochs"
         if self.backbone.attention == "scrambled":

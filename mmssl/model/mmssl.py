@@ -26,6 +26,7 @@ from mmssl.model.neighbourhood import Neighbourhood
 from mmssl.model.objective import Objective, build_critic
 from mmssl.model.propagation import propagate
 from mmssl.model.relation_graphs import RelationGraphs
+from mmssl.model.side_graphs import build_side_graphs
 from mmssl.model.step import Step, StepSampler
 from mmssl.model.views import Graphs, Views, first_rows
 from mmssl.processes import ONE, Processes
@@ -110,6 +111,7 @@ class MMSSL(TrainableModel):
         normalisation = backbone.normalisation
         self.observed = Adjacency(observed, device)
         self.graph = BipartiteGraph(observed, normalisation, device, dtype)
+        self.side_graphs = build_side_graphs(config.neighbours, observed, features, device, dtype)
         neighbours = (
             TwoSidedNeighbours(self.graph.edges, normalisation)
             if backbone.propagation == "sampled"
@@ -134,7 +136,7 @@ class MMSSL(TrainableModel):
             device=device,
             dtype=dtype,
         )
-        self.objective = Objective(config, observed.shape, self.critic, processes)
+        self.objective = Objective(config, self.observed, self.critic, processes)
         self._pending: tuple[Batch, Step, Views] | None = None
         self._scoring: tuple[Tensor, Tensor] | None = None
         self._scored_along: Mapping[str, BipartiteGraph] | None = None
@@ -160,7 +162,10 @@ class MMSSL(TrainableModel):
             relations=self.relations.graphs,
             layers=[self.graph] * self.config.backbone.layers,
         )
-        return self._views(whole, self._project(), TwoSided(self.user_id, self.item_id))
+        return self._views(whole, self._project(), self._ids())
+
+    def _ids(self) -> TwoSided:
+        return TwoSided(self.user_id, self.item_id)
 
     def _views(self, graphs: Graphs, projected: Mapping[str, Tensor], ids: TwoSided) -> Views:
         """Equations 2 and 8 to 11 along some graphs, from projections and ids as they need them."""
@@ -195,6 +200,7 @@ class MMSSL(TrainableModel):
             backbone.propagation_order,
             backbone.final_softmax,
             (graphs.users, graphs.items),
+            self.side_graphs,
         )
         relations = own(relations)
         rate = backbone.feature_rate
@@ -235,7 +241,7 @@ class MMSSL(TrainableModel):
         else:
             step, views = self._forward_step(batch)
         self._pending = None
-        parts = self.objective.losses(step, views)
+        parts = self.objective.losses(step, views, self._ids())
         self.relations.after_step(batch, views.features)
         return parts
 

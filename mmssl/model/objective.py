@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from mmssl.data.graphs import Adjacency
 from mmssl.data.sampling import Batch
 from mmssl.model.config import MMSSLConfig
 from mmssl.model.critic_block import CriticBlock, block_items
@@ -18,6 +19,7 @@ from mmssl.objectives.adversarial import (
 from mmssl.objectives.bpr import batch_l2, bpr
 from mmssl.objectives.info_nce import info_nce
 from mmssl.objectives.reconstruction import reconstruction
+from mmssl.objectives.softmax import sampled_softmax
 from mmssl.processes import Processes
 from mmssl.vectors import unit_rows
 
@@ -31,7 +33,7 @@ class Objective:
     def __init__(
         self,
         config: MMSSLConfig,
-        shape: tuple[int, int],
+        interactions: Adjacency,
         critic: Critic | None,
         processes: Processes,
     ) -> None:
@@ -39,11 +41,12 @@ class Objective:
 
         Args:
             config: the run's configuration.
-            shape: users U and items I.
+            interactions: training interactions, of U users and I items.
             critic: where the configuration has one.
             processes: those that share the training.
         """
-        self._config, self._shape = config, shape
+        self._config, self._shape = config, interactions.shape
+        self._interactions = interactions
         self._critic, self._processes = critic, processes
 
     # --- of the critic -----------------------------------------------------------------------
@@ -101,25 +104,33 @@ class Objective:
 
     # --- of the model ------------------------------------------------------------------------
 
-    def losses(self, step: Step, views: Views) -> dict[str, Tensor]:
+    def losses(self, step: Step, views: Views, ids: TwoSided) -> dict[str, Tensor]:
         """The weighted parts of L (equation 13) by name; their sum is what the model minimises.
 
         Of what is not a mean over users (the L2 of the features) a process has a share as large as
         its share of the users. Views of all the batch's users are negatives of the contrast.
         Dropout on the features is common to all processes.
+
+        Args:
+            step: batch, block and shared negatives.
+            views: of the step's forward pass.
+            ids: the id embeddings E.
         """
         config, batch = self._config, step.batch
         own = batch.part(self._processes.part(len(batch.users)))
         users = views.final.user[own.users]
         positives = views.final.item[own.positives]
         negatives = views.final.item[own.negatives]
+        shrunk = (users, positives, negatives)
+        if config.optimiser.embedding_l2_on == "ids":
+            shrunk = (ids.user[own.users], ids.item[own.positives], ids.item[own.negatives])
         parts = {
-            "bpr": bpr(users, positives, negatives),
-            "embedding_l2": config.optimiser.embedding_l2 * batch_l2(users, positives, negatives),
+            config.ranking.loss: bpr(users, positives, negatives)
+            if step.shared is None
+            else self._softmax(own.users, step.shared, users, positives, views.final.item),
+            "embedding_l2": config.optimiser.embedding_l2 * batch_l2(*shrunk),
             "feature_l2": config.optimiser.feature_l2 * feature_l2(views.features, self._shape),
         }
-        if config.contrast.weight > 0:
-            parts["contrast"] = config.contrast.weight * self._contrast(batch, views)
         if config.reconstruction.weight > 0:
             features = views.features.values()
             parts["reconstruction"] = config.reconstruction.weight * reconstruction(
@@ -128,22 +139,35 @@ class Objective:
                 [side.item[own.negatives] for side in features],
             )
         parts = self._weighted(parts, batch)
+        if config.contrast.weight > 0:
+            distinct = batch.users
+            if config.optimiser.batches == "interactions":
+                distinct = torch.unique(distinct)
+            contrast = config.contrast.weight * self._contrast(distinct, views)
+            parts |= self._weighted({"contrast": contrast}, distinct)
         if self._critic is not None:
             generator = self._generator_loss(self._critic, step, views)
             parts |= self._weighted({"generator": generator}, step.block)
         return parts
 
-    def _contrast(self, batch: Batch, views: Views) -> Tensor:
-        """Equation 12, summed over modalities."""
+    def _softmax(
+        self, rows: Tensor, shared: Tensor, users: Tensor, positives: Tensor, items: Tensor
+    ) -> Tensor:
+        observed = self._interactions.block(rows, shared, torch.bool)
+        temperature = self._config.ranking.temperature
+        return sampled_softmax(users, positives, items[shared], observed, temperature)
+
+    def _contrast(self, users: Tensor, views: Views) -> Tensor:
+        """Equation 12 over distinct users, summed over modalities."""
         contrast = self._config.contrast
         side = views.final if contrast.anchor == "final" else views.collaborative
-        anchors = side.user[batch.users]
+        anchors = side.user[users]
         own = self._processes.part(len(anchors))
         if contrast.stop_gradient == "anchor":
             anchors = anchors.detach()
         parts = []
         for side in views.relations.values():
-            relation = side.user[batch.users]
+            relation = side.user[users]
             if contrast.stop_gradient == "relation":
                 relation = relation.detach()
             parts.append(info_nce(relation, anchors, contrast.temperature, own))
@@ -168,12 +192,13 @@ class Objective:
         return step.block.part(own), step.observed[own]
 
     def _weighted(
-        self, parts: dict[str, Tensor], whole: Batch | CriticBlock | None
+        self, parts: dict[str, Tensor], whole: Batch | CriticBlock | Tensor | None
     ) -> dict[str, Tensor]:
         """Means over this process's part of some users, as parts of the mean over all of them."""
         if self._processes.count == 1 or whole is None:
             return parts
-        share = self._processes.share(len(whole.users))
+        users = whole if isinstance(whole, Tensor) else whole.users
+        share = self._processes.share(len(users))
         return {name: share * part for name, part in parts.items()}
 
 

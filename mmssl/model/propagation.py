@@ -5,6 +5,7 @@ from typing import Literal
 
 from mmssl.data.graphs import Graph
 from mmssl.model.features import TwoSided
+from mmssl.model.side_graphs import SideGraphs
 from mmssl.model.views import first_rows
 
 
@@ -14,6 +15,7 @@ def propagate(
     order: Literal["alternating", "simultaneous"],
     final_softmax: bool = False,
     rows: tuple[int, int] | None = None,
+    beside: SideGraphs = SideGraphs(None, None),  # noqa: B008 - frozen
 ) -> TwoSided:
     """c: the mean over layers 0..L of the embeddings that the graphs carry from side to side.
 
@@ -27,16 +29,23 @@ def propagate(
         order, final_softmax: see above.
         rows: the first users and items of every layer, which the mean is wanted for; all of layer
             0, when left out.
+        beside: what the layer before adds within each side: u_l = A_ui i_(l-1) + S_u u_(l-1), and
+            for the items alike.
     """
     user, item = start.user, start.item
     n_users, n_items = rows or (len(user), len(item))
     user_sum, item_sum = first_rows(user, n_users), first_rows(item, n_items)
     for layer, graph in enumerate(graphs, start=1):
         next_user = graph.to_users @ item
+        if beside.users is not None:
+            next_user = next_user + beside.users @ user
         squash = final_softmax and layer == len(graphs)
         if squash:
             next_user = next_user.softmax(dim=1)
-        item = graph.to_items @ (next_user if order == "alternating" else user)
+        next_item = graph.to_items @ (next_user if order == "alternating" else user)
+        if beside.items is not None:
+            next_item = next_item + beside.items @ item
+        item = next_item
         if squash:
             item = item.softmax(dim=1)
         user = next_user

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mmssl.data.graphs import Adjacency
 from mmssl.data.neighbours import TwoSidedNeighbours
-from mmssl.data.sampling import Batch
+from mmssl.data.sampling import Batch, distinct
 from mmssl.model.config import MMSSLConfig
 from mmssl.model.critic_block import CriticBlock, block_items, draw_block
 from mmssl.model.neighbourhood import Neighbourhood, NeighbourhoodSampler
@@ -27,6 +27,9 @@ class Step:
     """Places in the views; None without a critic."""
     observed: Tensor | None
     """R on the block."""
+    shared: Tensor | None
+    """(n,) int64, ascending: the items that a softmax compares all of the batch's positives with;
+    None without one."""
     neighbourhood: Neighbourhood | None
     """What the views are estimated from; None: they are computed for everybody."""
 
@@ -82,7 +85,7 @@ class StepSampler:
             block = self._draw_block(batch)
             observed = self._interactions.block(block.users, block.items, self._dtype)
         if self.neighbourhoods is None:
-            return Step(batch, block, observed, None)
+            return Step(batch, block, observed, self._draw_shared(batch), None)
         from_relations = self._config.backbone.relation_rate > 0
         needed = from_relations or self._config.contrast.weight > 0
         blocks = [block] if block is not None else []
@@ -96,8 +99,16 @@ class StepSampler:
             Batch(drawn.user_rows[0], *drawn.item_rows[:2]),
             block and replace(block, users=drawn.user_rows[1], items=drawn.item_rows[2]),
             observed,
+            None,
             drawn,
         )
+
+    def _draw_shared(self, batch: Batch) -> Tensor | None:
+        ranking, n_items = self._config.ranking, self._interactions.shape[1]
+        if ranking.loss != "softmax":
+            return None
+        drawn = distinct(n_items, min(ranking.negatives, n_items), self._generator)
+        return drawn.sort().values.to(batch.users.device)
 
     def _draw_block(self, batch: Batch) -> CriticBlock:
         adversarial, n_items = self._config.adversarial, self._interactions.shape[1]

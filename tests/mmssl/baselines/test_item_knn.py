@@ -10,8 +10,9 @@ from scipy.sparse import csr_array
 from scipy.sparse import random_array as random_sparse
 from sklearn.metrics.pairwise import cosine_similarity
 
-from mmssl.baselines.item_knn import ItemKNN, ItemKNNConfig, cosine_neighbours
+from mmssl.baselines.item_knn import ItemKNN, ItemKNNConfig
 from mmssl.contract import ItemGraphModel
+from mmssl.data.co_occurrence import cosine_neighbours
 
 # Items 0 and 1 share users 0 and 1, items 1 and 2 user 2; item 3 has no user.
 TRAIN = csr_array(np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0]], dtype=np.float32))

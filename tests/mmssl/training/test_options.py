@@ -44,6 +44,13 @@ CHANGES = {
     "backbone.fan_outs": "[1]",
     "backbone.relation_rate": 0.1,
     "backbone.feature_rate": 0.1,
+    "neighbours.item_rate": 0.5,
+    "neighbours.items": 3,
+    "neighbours.user_rate": 0.5,
+    "neighbours.users": 3,
+    "ranking.loss": "softmax",
+    "ranking.negatives": 8,
+    "ranking.temperature": 0.2,
     "relations.graph": "union",
     "relations.rate": 0.3,
     "relations.similarity": "cosine",
@@ -83,6 +90,8 @@ CHANGES = {
     "optimiser.weight_decay": 1.0,
     "optimiser.embedding_l2": 0.1,
     "optimiser.feature_l2": 0.1,
+    "optimiser.embedding_l2_on": "ids",
+    "optimiser.batches": "interactions",
     "optimiser.batch_users": 8,
     "precision": "bf16",
 }
@@ -93,6 +102,11 @@ OTHERWISE_TESTED = {"model", "name", "selection_metric", "optimiser.epochs", "op
 
 # What an option needs to be possible, or to mean anything; the same in the run it is compared with.
 NEEDS = {
+    "neighbours.items": {"neighbours.item_rate": 0.5},
+    "neighbours.users": {"neighbours.user_rate": 0.5},
+    "ranking.negatives": {"ranking.loss": "softmax"},
+    "ranking.temperature": {"ranking.loss": "softmax"},
+    "optimiser.embedding_l2_on": {"optimiser.embedding_l2": 0.1},
     "backbone.propagation": {"adversarial.critic_weights": "from_vectors"},
     "backbone.fan_outs": {
         "backbone.propagation": "sampled",

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmssl.baselines.item_graphs import (
+from mmssl.data.item_graphs import (
     cosines_of,
     frozen_graph,
     nearest_items,
