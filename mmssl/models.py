@@ -42,6 +42,8 @@ MODELS = {
     "vbpr": _Place("mmssl.baselines.vbpr:VBPRConfig", "mmssl.baselines.vbpr:VBPR"),
     "freedom": _Place("mmssl.baselines.freedom:FREEDOMConfig", "mmssl.baselines.freedom:FREEDOM"),
     "bm3": _Place("mmssl.baselines.bm3:BM3Config", "mmssl.baselines.bm3:BM3"),
+    "mgcn": _Place("mmssl.baselines.mgcn:MGCNConfig", "mmssl.baselines.mgcn:MGCN"),
+    "lattice": _Place("mmssl.baselines.lattice:LATTICEConfig", "mmssl.baselines.lattice:LATTICE"),
 }
 
 

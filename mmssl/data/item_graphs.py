@@ -39,7 +39,12 @@ def nearest_items(
         itself: whether an item is among its own neighbours, as the equations of LATTICE, FREEDOM
             and MGCN have it; it is then the first of them, but for items exactly alike.
         block: items at a time; by default as many as keep the cosines at 32 MiB.
+
+    Raises:
+        FloatingPointError: a vector holds NaN or an infinite value.
     """
+    if not bool(vectors.isfinite().all()):
+        raise FloatingPointError("a vector is NaN or infinite: the model has diverged")
     n_items = len(vectors)
     width = min(k, n_items)
     # Only proportions matter here, and squares of huge values overflow.

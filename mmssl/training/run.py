@@ -113,8 +113,7 @@ class Run:
         self._steps(epoch)
         losses = progress.means()
         stepped = time.perf_counter()
-        with self.profile.section("graph refresh"):
-            self.model.end_epoch(epoch)
+        self._refresh(epoch)
         refreshed = time.perf_counter()
         evaluation = self._evaluate()
         value = evaluation.metrics[self.config.selection_metric]
@@ -182,6 +181,14 @@ class Run:
     def _share_signals(self) -> None:
         """A signal that one process has received is every process's: they stop together."""
         self.signals.received = self.processes.largest(self.signals.received or 0) or None
+
+    def _refresh(self, epoch: int) -> None:
+        """What the model does at an epoch's end; graphs made of broken numbers are refused."""
+        try:
+            with self.profile.section("graph refresh"):
+                self.model.end_epoch(epoch)
+        except FloatingPointError as error:
+            self.learner.diverged(str(error), ["optimiser.learning_rate"])
 
     def _evaluate(self) -> Evaluation:
         """Full ranking of the validation split, training items left out."""

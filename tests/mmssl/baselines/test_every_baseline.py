@@ -123,6 +123,31 @@ CASES = {
             "embedding_l2": 0.1,
         },
     ),
+    "mgcn": Case(
+        changes={
+            **FEATURES,
+            **DENSE,
+            "neighbours": 2,
+            "layers": 1,
+            "item_layers": 2,
+            "contrast_weight": 0.1,
+            "temperature": 0.5,
+            "embedding_l2": 0.1,
+        },
+        base={"neighbours": 4},
+    ),
+    "lattice": Case(
+        changes={
+            **FEATURES,
+            "feature_dim": 16,
+            "neighbours": 2,
+            "skip_weight": 0.1,
+            "layers": 1,
+            "item_layers": 2,
+            "embedding_l2": 0.1,
+        },
+        base={"feature_dim": 8, "neighbours": 4, "skip_weight": 0.5},
+    ),
 }
 
 # These change when training ends, or what it is called; or, of a model without learning, nothing.

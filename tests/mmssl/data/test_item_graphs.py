@@ -47,6 +47,14 @@ def test_equal_cosines_go_to_the_lower_row_and_lengths_do_not_matter():
     torch.testing.assert_close(found.similarities, torch.ones(6, 2))
 
 
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf])
+def test_broken_vectors_have_no_neighbours_to_be_found(broken):
+    vectors, present = drawn()
+    vectors[5, 1] = broken
+    with pytest.raises(FloatingPointError, match="diverged"):
+        nearest_items(vectors, present, 4, itself=True)
+
+
 @pytest.mark.parametrize("weights", ["cosine", "ones"])
 def test_the_frozen_graph_is_normalised_on_both_sides(weights):
     vectors, present = drawn()
