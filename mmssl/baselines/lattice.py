@@ -9,14 +9,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mmssl.baselines.base import EmbeddingBaseline
-from mmssl.baselines.item_graphs import (
-    cosines_of,
-    frozen_graph,
-    nearest_items,
-    neighbour_matrix,
-    symmetric,
-    weighted_sum,
-)
 from mmssl.baselines.media import (
     LearnedMediaConfig,
     Projections,
@@ -27,6 +19,14 @@ from mmssl.baselines.media import (
 from mmssl.config import Count, Weight
 from mmssl.data.dataset import ModalityFeatures
 from mmssl.data.graphs import BipartiteGraph, SparseMatrix
+from mmssl.data.item_graphs import (
+    cosines_of,
+    frozen_graph,
+    nearest_items,
+    neighbour_matrix,
+    symmetric,
+    weighted_sum,
+)
 from mmssl.data.sampling import Batch
 from mmssl.objectives.bpr import batch_l2, bpr
 from mmssl.vectors import unit_rows

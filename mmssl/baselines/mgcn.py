@@ -9,7 +9,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mmssl.baselines.base import EmbeddingBaseline
-from mmssl.baselines.item_graphs import frozen_graph
 from mmssl.baselines.media import (
     DenseMediaConfig,
     Projections,
@@ -20,6 +19,7 @@ from mmssl.baselines.media import (
 from mmssl.config import Count, Positive, Weight
 from mmssl.data.dataset import ModalityFeatures
 from mmssl.data.graphs import BipartiteGraph, SparseMatrix
+from mmssl.data.item_graphs import frozen_graph
 from mmssl.data.sampling import Batch
 from mmssl.objectives.bpr import batch_l2, bpr
 from mmssl.objectives.cross_view import cross_view
