@@ -29,7 +29,7 @@ def test_scores_and_losses_are_those_of_the_paper():
         + sum((p["item_id"][i] ** 2).sum() + p["item_bias"][i] ** 2 for i in (pos, neg))
         for u, pos, neg in rows
     )
-    losses = {name: float(part) for name, part in model.losses(problem.batch).items()}
+    losses = {name: part.item() for name, part in model.losses(problem.batch).items()}
     assert losses == pytest.approx(
         {
             "bpr": np.mean([-np.log(sigma(score(u, i) - score(u, j))) for u, i, j in rows]),
