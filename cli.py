@@ -387,7 +387,10 @@ def train(
         Path | None, typer.Option(help="The dataset. Default: the project's data/.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The run's folder. Default: a new one in runs/.")
+        Path | None,
+        typer.Option(
+            help="The run's folder. Default: in runs/, a new one or the last, if unfinished and the same."
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Start anew where --out holds a run.")] = False,
     print_config: Annotated[
@@ -428,13 +431,17 @@ def train(
         print(resolved.to_yaml(), end="")
         return
     from mmssl.project import Project
+    from mmssl.training.run_folder import goes_on
     from mmssl.training.trainer import train
 
     refuse_idle(project, named=data is not None and out is not None)
     if data is None:
         data = Project.find(project).data
         print(f"dataset: {data}")
-    out = out or Project.find(project).next_run(chosen.stem)
+    dataset = data
+    out = out or Project.find(project).next_run(
+        chosen.stem, lambda run: goes_on(run, resolved, dataset)
+    )
     result = train(
         resolved,
         data,

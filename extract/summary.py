@@ -88,7 +88,8 @@ class ExtractionSummary:
         lines = []
         for reason, count in islice(self.reasons.items(), _REASONS):
             names = ", ".join(printable(name) for name in self.examples[reason])
-            lines.append(f"  failed {count}: {printable(reason)} ({names})")
+            more = ", ..." if count > len(self.examples[reason]) else ""
+            lines.append(f"  failed {count}: {printable(reason)} ({names}{more})")
         if len(self.reasons) > _REASONS:
             rest = sum(islice(self.reasons.values(), _REASONS, None))
             lines.append(f"  failed {rest}: {len(self.reasons) - _REASONS} more reasons")

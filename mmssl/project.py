@@ -1,5 +1,6 @@
 """A project: the folder that holds items.csv, features/, data/ and runs/ when no path is typed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,12 +46,19 @@ class Project:
         """The prepared dataset."""
         return self.root / "data"
 
-    def next_run(self, stem: str) -> Path:
-        """The first free ``runs/<stem>-<n>``, so that a bare ``train`` never overwrites a run."""
+    def next_run(self, stem: str, goes_on: Callable[[Path], bool] = lambda _: False) -> Path:
+        """The run that a bare ``train`` makes: ``runs/<stem>-<n>``, so that none is overwritten.
+
+        Args:
+            stem: of its name.
+            goes_on: says of the last one there is whether it is to be gone on with; otherwise the
+                first free one is taken.
+        """
         n = 1
         while (self.root / "runs" / f"{stem}-{n}").exists():
             n += 1
-        return self.root / "runs" / f"{stem}-{n}"
+        last = self.root / "runs" / f"{stem}-{n - 1}"
+        return last if n > 1 and goes_on(last) else self.root / "runs" / f"{stem}-{n}"
 
     def latest_run(self) -> Path:
         """The finished run written last.

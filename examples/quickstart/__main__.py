@@ -13,7 +13,10 @@ import typer
 
 import cli
 from examples.quickstart.sample import INTERACTIONS, Choice, Request, make_sample
+from mmssl.config import TrainingConfig
 from mmssl.project import Project
+from mmssl.settings import shipped
+from mmssl.training.run_folder import goes_on
 
 MODALITIES = ("image", "text", "audio")
 STEPS = 6 + len(MODALITIES)
@@ -50,7 +53,8 @@ def quickstart(
         *("prepare", "--interactions", str(project / INTERACTIONS)),
         *("--items", str(place.items), *stores, "--out", str(place.data), "--overwrite"),
     )
-    run = place.next_run("quickstart")
+    config = TrainingConfig.load(shipped("quickstart.yaml"), settings or [])
+    run = place.next_run("quickstart", lambda path: goes_on(path, config, place.data))
     steps.command("Training", "train", *at, "--out", str(run), *(settings or []))
     validation = run / "validation.json"
     steps.command(

@@ -63,6 +63,8 @@ def read_features(path: Location, feature_ids: Path | None = None) -> SourceFeat
         if feature_ids is not None:
             raise InputError(f"{path}: a feature store has its own ids; leave out --feature-ids")
         return _read_store(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder; features are a feature store or a .npy")
     if path.suffix.lower() != ".npy":
         raise InputError(f"{path}: features are a feature store (a folder) or a .npy file")
     array = _load_matrix(path)

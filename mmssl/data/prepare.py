@@ -184,12 +184,14 @@ def _feature_warnings(
         )
     absent = int((~source.present).sum())
     if absent:
-        warnings.append(f"{modality}: {absent:,} rows of {path} hold no vector: missing")
+        rows = "row holds" if absent == 1 else "rows hold"
+        warnings.append(f"{modality}: {absent:,} {rows} no vector in {path}: missing")
     zero = int((source.present & ~source.vectors.any(axis=1)).sum())
     if zero:
+        rows = "row is" if zero == 1 else "rows are"
         warnings.append(
-            f"{modality}: {zero:,} rows of {path} are all zeros and count as present; if they stand"
-            " for missing media, write NaN instead"
+            f"{modality}: {zero:,} {rows} all zeros in {path} and present; if zeros stand for"
+            " missing media, write NaN instead"
         )
     return warnings
 

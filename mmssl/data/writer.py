@@ -172,8 +172,19 @@ def _difference(out: Path, manifest: Manifest) -> str | None:
     old, new = _origin(there), _origin(manifest)
     names = [name for name in old | new if old.get(name) != new.get(name)]
     if names:
-        return f"with another {', another '.join(names)}"
+        return "made " + ", ".join(_words(name, old, new) for name in names)
     return None if there.digest == manifest.digest else "with other content"
+
+
+def _words(name: str, old: dict[str, Any], new: dict[str, Any]) -> str:
+    """One difference of the dataset that is there; settings are told with both values."""
+    if name not in new:
+        return f"with {name}, which is not named now"
+    if name not in old:
+        return f"without {name}"
+    if " " in name:  # a digest says nothing to a person
+        return f"from another {name}"
+    return f"with {name} {old[name]}, not {new[name]}"
 
 
 def _origin(manifest: Manifest) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from extract.errors import InputError
 from extract.files import leftovers, remove_leftovers, write_text
 from mmssl.config import TrainingConfig
+from mmssl.data.manifest import read_manifest
 from mmssl.training.checkpoint import has_checkpoint
 
 _MARK = "# a training run of mmssl on dataset "
@@ -156,6 +157,14 @@ class RunFolder:
         """Forget lines written after a checkpoint that training goes on from."""
         if self.log_size() > size:
             os.truncate(self.log_file, size)
+
+
+def goes_on(path: Path, config: TrainingConfig, data: Path) -> bool:
+    """Whether a folder holds an unfinished run of this configuration and dataset."""
+    try:
+        return RunFolder(path).check(config, read_manifest(data).digest, False) == "resume"
+    except InputError:
+        return False
 
 
 def _remove(path: Path) -> None:

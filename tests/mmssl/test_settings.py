@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extract.errors import InputError
+from mmssl.comparison.plan import ComparisonPlan
 from mmssl.config import TrainingConfig
 from mmssl.model.config import MMSSLConfig
 from mmssl.settings import read_yaml, shipped
+from mmssl.tuning.plan import TuningPlan
 
 CONFIGS = Path(str(shipped(".")))
 
@@ -190,12 +192,26 @@ def test_the_shipped_presets_load_with_every_part_on(name):
     assert config.relations.graph != "observed"
 
 
-SHIPPED = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml"))
+SHIPPED = sorted(
+    str(path.relative_to(CONFIGS))
+    for path in CONFIGS.rglob("*.yaml")
+    if path.parent.name not in ("tune", "compare")
+)
 
 
 def test_every_shipped_file_loads_under_a_name_of_its_own():
     names = [TrainingConfig.load(shipped(name)).name for name in SHIPPED]
     assert len(names) == len(set(names)) > 8
+
+
+def test_every_shipped_plan_loads():
+    searches = sorted((CONFIGS / "tune").glob("*.yaml"))
+    assert len(searches) > 10
+    budgets = {(plan.trials, plan.pruning) for plan in map(TuningPlan.load, searches)}
+    # What is compared has had the same budget.
+    assert budgets == {(6, False)}
+    for file in (CONFIGS / "compare").glob("*.yaml"):
+        ComparisonPlan.load(file)
 
 
 @pytest.mark.parametrize(
