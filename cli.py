@@ -18,8 +18,7 @@ from extract.commands import (
 )
 from extract.errors import InputError
 from mmssl import launch
-from mmssl.commands import compare, tune
-from mmssl.training.signals import TrainingInterrupted
+from mmssl.commands import compare, exits_when_stopped, tune
 
 app = typer.Typer(
     name="mmssl",
@@ -58,8 +57,6 @@ def run(application: typer.Typer, arguments: list[str]) -> NoReturn:
         fail(str(error), error.exit_code)
     except typer.TyperException as error:
         fail(error.format_message())
-    except TrainingInterrupted as stop:
-        fail(str(stop), 128 + stop.signal_number)
     except (typer.Abort, KeyboardInterrupt):
         result = 130
     except BrokenPipeError:
@@ -389,7 +386,8 @@ def train(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The run's folder. Default: in runs/, a new one or the last, if unfinished and the same."
+            help="The run's folder. Default: a new one in runs/, or the last if that is unfinished"
+            " and the same."
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Start anew where --out holds a run.")] = False,
@@ -442,17 +440,18 @@ def train(
     out = out or Project.find(project).next_run(
         chosen.stem, lambda run: goes_on(run, resolved, dataset)
     )
-    result = train(
-        resolved,
-        data,
-        out,
-        device=device,
-        overwrite=overwrite,
-        save_minutes=save_minutes,
-        profile=profile,
-        trackers=tracker or (),
-        report=lambda line: print(line, file=sys.stderr, flush=True),
-    )
+    with exits_when_stopped():
+        result = train(
+            resolved,
+            data,
+            out,
+            device=device,
+            overwrite=overwrite,
+            save_minutes=save_minutes,
+            profile=profile,
+            trackers=tracker or (),
+            report=lambda line: print(line, file=sys.stderr, flush=True),
+        )
     print("\n".join(result.lines()))
 
 

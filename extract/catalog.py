@@ -5,6 +5,7 @@ a database in a temporary file (SQLite's, deleted when it is closed), so memory 
 the table.
 """
 
+import os
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +21,8 @@ from extract.errors import InputError
 from extract.locations import Location
 
 _LOOKUPS = 500
+
+_CHANGED = "the item table changed while it was being read; run the same command again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ class Catalog:
 
     def ids(self) -> Iterator[str]:
         """All ids in the table's order, read anew."""
-        return _each(block["id"] for block in self._blocks())
+        return _each(block["id"] for block in self._read_again())
 
     def items(self, start: int, stop: int) -> list[Item]:
         """Rows ``start`` to ``stop`` (excluded) of the table.
@@ -145,8 +148,12 @@ class Catalog:
                 if len(examples) < 3:
                     examples.append(name)
             query = "SELECT id FROM items WHERE id NOT IN (SELECT id FROM known) ORDER BY rowid"
-            added = (str(name) for (name,) in database.execute(query))
-        return Difference(added, removed, examples)
+        return Difference(self._names(query), removed, examples)
+
+    def _names(self, query: str) -> Iterator[str]:
+        with _database_errors():
+            for (name,) in self._by_id().execute(query):
+                yield str(name)
 
     def _ids_after(self, known: Iterable[pl.Series]) -> Iterator[pl.Series] | None:
         """The table's ids after the known ones, if it begins with just these: the usual case.
@@ -164,9 +171,21 @@ class Catalog:
     def _ids_from(self, row: int) -> Iterator[pl.Series]:
         if row == len(self):
             return
-        for block in self._blocks():
+        for block in self._read_again():
             yield block["id"].slice(row)
             row = max(0, row - block.height)
+
+    def _read_again(self) -> Iterator[pl.DataFrame]:
+        """The table's blocks, whose ids are still those that were looked at at the beginning."""
+        row = 0
+        for block in self._blocks():
+            held = self._hashes[row : row + block.height]
+            if not np.array_equal(id_hashes(block["id"]), held):
+                raise InputError(_CHANGED)
+            row += block.height
+            yield block
+        if row != len(self):
+            raise InputError(_CHANGED)
 
     def _item(self, name: str, medium: str | None) -> Item:
         if self.holds_text:
@@ -187,7 +206,7 @@ class Catalog:
             database.execute("PRAGMA journal_mode = OFF")
             database.execute("PRAGMA synchronous = OFF")
             database.execute("CREATE TABLE items (id TEXT, medium TEXT)")
-            for block in self._blocks():
+            for block in self._read_again():
                 database.execute("BEGIN")
                 database.executemany("INSERT INTO items VALUES (?, ?)", block.iter_rows())
                 database.execute("COMMIT")
@@ -216,7 +235,20 @@ def _database_errors() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise InputError(
-            f"the item table could not be copied into a temporary file ({error}); make room in"
-            f" {tempfile.gettempdir()}, or name another folder with the variable TMPDIR"
-        ) from None
+        what = f"the item table could not be copied into a temporary file ({error})"
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NO_ROOM:
+            raise InputError(
+                f"{what}; make room in {_database_folder()}, or name another folder with the"
+                " variable SQLITE_TMPDIR"
+            ) from None
+        raise InputError(what) from None
+
+
+# An error's first byte tells its kind.
+_NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+
+
+def _database_folder() -> str:
+    """Where SQLite puts a database without a name."""
+    named = os.environ.get("SQLITE_TMPDIR") or os.environ.get("TMPDIR")
+    return named or ("/var/tmp" if os.name == "posix" else tempfile.gettempdir())

@@ -15,7 +15,7 @@ from extract.manifest import StoreManifest
 from extract.media.containers import require_pyav
 from extract.media.reading import Reader
 from extract.progress import progress_bar
-from extract.store import FeatureStore, check_free
+from extract.store import FeatureStore, check_free, require_store
 from extract.summary import ExtractionSummary, summarise
 from extract.update import changed_items
 from extract.versions import installed_versions
@@ -207,8 +207,16 @@ def _store_there(config: ExtractionConfig) -> FeatureStore | None:
     if not (config.out / "manifest.json").exists():
         check_free(config.out)
         return None
+    if config.overwrite:
+        require_store(config.out)
+        return None
     store = FeatureStore.open(config.out)
-    return None if config.overwrite or not store.has_finished_parts else store
+    if store.has_lost_its_items:
+        raise InputError(
+            f"{store.path}: there are parts, but items-0.parquet, which says whose they are, is"
+            " missing; bring it back, or --overwrite to begin anew"
+        )
+    return store if store.has_finished_parts else None
 
 
 def _made_otherwise(path: Location, differences: list[str]) -> InputError:
@@ -251,5 +259,5 @@ def _decoding(config: ExtractionConfig) -> dict[str, Any]:
 
 def _create(config: ExtractionConfig, manifest: StoreManifest, catalog: Catalog) -> FeatureStore:
     if (config.out / "manifest.json").exists():
-        return FeatureStore.open(config.out).begin_anew(manifest, catalog.ids())
+        return FeatureStore.replace(config.out, manifest, catalog.ids())
     return FeatureStore.create(config.out, manifest, catalog.ids())

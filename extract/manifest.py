@@ -13,7 +13,7 @@ class StoreManifest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal["mmssl-feature-store"] = "mmssl-feature-store"
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     modality: Modality
     encoder: str
     """Encoder URI, or the class of an encoder that was handed over as an object."""

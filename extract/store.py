@@ -4,8 +4,9 @@
 was begun with, ``items-1.parquet`` those that were added first, and so on, n ids a row group. Each
 row group is a part, counted through: ``part-k.npy`` (rows x dim float32, NaN where the status is
 not ok), ``part-k.parquet`` (id, status, reason, digest) and, written last, ``part-k.json`` with the
-digests of the two. A part is whole exactly when its JSON is there and the digests hold, so nothing
-needs to be renamed, and several writers may work on different parts of one store.
+digests of the two, and of the manifest with the part's ids. A part is whole exactly when its JSON
+is there and the digests hold, so nothing needs to be renamed, several writers may work on different
+parts of one store, and no part of another store, or of other items, is taken for one of this.
 """
 
 import hashlib
@@ -88,7 +89,10 @@ class FeatureStore:
         """
         self.path = path
         self.manifest = manifest
+        own = json.dumps(manifest.model_dump(mode="json"), sort_keys=True).encode()
+        self._identity = hashlib.sha256(own).digest()
         self._additions: list[_Addition] = []
+        self._belongings: dict[int, str] = {}
         while self._open_addition():
             pass
 
@@ -136,24 +140,29 @@ class FeatureStore:
         check_free(path)
         return cls._begin(path, manifest, ids)
 
-    def begin_anew(self, manifest: StoreManifest, ids: Iterable[str]) -> "FeatureStore":
-        """Delete the files that this store wrote, and no others, and begin one in their place.
+    @classmethod
+    def replace(cls, path: Location, manifest: StoreManifest, ids: Iterable[str]) -> "FeatureStore":
+        """Delete the files that a store wrote, and no others, and begin one in their place.
+
+        The store there may be damaged, or of another version.
 
         Args:
+            path: the folder of a store, or the URL of one.
             manifest: of the new store.
             ids: its items, each once.
 
         Raises:
-            InputError: a file cannot be deleted or written.
+            InputError: there is no store, or a file cannot be deleted or written.
         """
-        # The manifest goes last: a kill in between leaves a store that can be replaced again.
-        own = [file for file in self.path.iterdir() if _OWN_FILES.fullmatch(file.name)]
+        require_store(path)
+        own = [file for file in path.iterdir() if _OWN_FILES.fullmatch(file.name)]
         try:
-            for file in sorted(own, key=lambda file: file.name == "manifest.json"):
+            # A kill in between leaves a store of the same items with fewer parts, then none.
+            for file in sorted(own, key=lambda file: _order_of_deletion(file.name)):
                 file.unlink()
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be removed ({error.strerror})") from None
-        return self._begin(self.path, manifest, ids)
+            raise InputError(f"{path}: cannot be removed ({error.strerror})") from None
+        return cls._begin(path, manifest, ids)
 
     @classmethod
     def _begin(cls, path: Location, manifest: StoreManifest, ids: Iterable[str]) -> "FeatureStore":
@@ -273,11 +282,18 @@ class FeatureStore:
         """Whether any part has been finished, so that there is something to lose."""
         return any(self.part_record(part) is not None for part in self._begun())
 
+    @property
+    def has_lost_its_items(self) -> bool:
+        """Whether parts are there and no list of the items that they hold."""
+        return not self._additions and bool(self._numbers())
+
+    def _numbers(self) -> list[int]:
+        found = (re.fullmatch(r"part-(\d+)\.json", file.name) for file in self.path.iterdir())
+        return sorted(int(match[1]) for match in found if match)
+
     def _begun(self) -> list[int]:
         """The parts whose JSON is there, whole or torn."""
-        found = (re.fullmatch(r"part-(\d+)\.json", file.name) for file in self.path.iterdir())
-        parts = (int(match[1]) for match in found if match)
-        return sorted(part for part in parts if part < self.part_count)
+        return [part for part in self._numbers() if part < self.part_count]
 
     def _unfinished(self) -> list[int]:
         begun = set(self._begun())
@@ -363,7 +379,10 @@ class FeatureStore:
         vectors, statuses = io.BytesIO(), io.BytesIO()
         np.save(vectors, content.vectors, allow_pickle=False)
         content.statuses.write_parquet(statuses)
-        record: dict[str, Any] = {"rows": content.statuses.height}
+        record: dict[str, Any] = {
+            "rows": content.statuses.height,
+            "belongs_to": self._belonging(part),
+        }
         for name, file in (("npy", vectors), ("parquet", statuses)):
             record[name] = hashlib.sha256(file.getbuffer()).hexdigest()
             record[f"{name}_bytes"] = len(file.getbuffer())
@@ -396,17 +415,30 @@ class FeatureStore:
         """What ``part-k.json`` says of a finished part; None if it is absent or torn.
 
         Returns:
-            ``rows``; the SHA-256 of the files, ``npy`` and ``parquet``, and their sizes in bytes,
-            ``npy_bytes`` and ``parquet_bytes``; ``ok``, ``failed`` and ``missing``: how many rows
-            are that, left out where none is.
+            ``rows``; ``belongs_to``, the SHA-256 of manifest and ids; the SHA-256 of the files,
+            ``npy`` and ``parquet``, and their sizes in bytes, ``npy_bytes`` and ``parquet_bytes``;
+            ``ok``, ``failed`` and ``missing``: how many rows are that, left out where none is.
         """
         try:
             record = json.loads(self._file(part, "json").read_bytes())
         except (OSError, ValueError):
             return None
-        if not isinstance(record, dict) or not {"rows", "npy", "parquet"} <= record.keys():
+        if not isinstance(record, dict) or not {"belongs_to", "npy", "parquet"} <= record.keys():
             return None
-        return record if record["rows"] == len(self.part_rows(part)) else None
+        return record if record["belongs_to"] == self._belonging(part) else None
+
+    def _belonging(self, part: int) -> str:
+        """What ties a part to this store and to its items."""
+        if part not in self._belongings:
+            held = self._addition_of(part)
+            group = held.file.read_row_group(part - held.first_part)
+            ids = pl.Series(pl.from_arrow(group.column("id")))
+            digest = hashlib.sha256(self._identity)
+            # Lengths and letters: together they are the ids.
+            digest.update(ids.str.len_bytes().to_numpy().tobytes())
+            digest.update((ids.str.join("").item() or "").encode())
+            self._belongings[part] = digest.hexdigest()
+        return self._belongings[part]
 
     def _read(self, part: int, kind: Literal["npy", "parquet"]) -> io.BytesIO:
         """One file of a part, its digest checked."""
@@ -467,10 +499,33 @@ class FeatureStore:
             )
 
 
+def _order_of_deletion(name: str) -> int:
+    """What says that something is whole goes before it, and the manifest last."""
+    if name == "manifest.json":
+        return 3
+    if name.startswith("items-"):
+        return 2
+    return 0 if name.endswith(".json") else 1
+
+
 def _remove_leftovers(place: Location) -> None:
     """Delete what kills left beside a file; in a remote store there is none."""
     if isinstance(place, Path):
         remove_leftovers(place)
+
+
+def require_store(path: Location) -> None:
+    """Refuse a folder whose manifest.json is another program's; a damaged store is one, too.
+
+    Raises:
+        InputError: it is no feature store's.
+    """
+    there = read_json(path / "manifest.json")
+    if (
+        not isinstance(there, dict)
+        or there.get("format") != StoreManifest.model_fields["format"].default
+    ):
+        raise InputError(f"{path / 'manifest.json'}: not that of a feature store; left alone")
 
 
 def check_free(path: Location) -> None:

@@ -1,15 +1,34 @@
 """The commands `compare` and `tune`: a command parses its options and calls one function."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from extract.commands import DeviceOption
-from extract.errors import missing_extra
+from extract.errors import InputError, missing_extra
 
 DataOption = Annotated[Path, typer.Option(help="The dataset.")]
+
+
+class _StoppedError(InputError):
+    """A signal ended the command."""
+
+
+@contextmanager
+def exits_when_stopped() -> Iterator[None]:
+    """A signal during training becomes one line and the shell's exit code for that signal."""
+    from mmssl.training.signals import TrainingInterrupted
+
+    try:
+        yield
+    except TrainingInterrupted as stop:
+        ended = _StoppedError(str(stop))
+        ended.exit_code = 128 + stop.signal_number
+        raise ended from None
 
 
 def _say(line: str) -> None:
@@ -43,7 +62,8 @@ def compare(
     _require_extra("compare")
     from mmssl.comparison.compare import compare as run
 
-    result = run(config, data, out, test=test, device=device, report=_say)
+    with exits_when_stopped():
+        result = run(config, data, out, test=test, device=device, report=_say)
     print("\n".join(result.lines()))
 
 
@@ -66,15 +86,16 @@ def tune(
     _require_extra("tune")
     from mmssl.tuning.tune import tune as run
 
-    result = run(
-        config,
-        data,
-        out,
-        trials=trials,
-        workers=workers,
-        seeds=seed or (),
-        device=device,
-        overwrite=overwrite,
-        report=_say,
-    )
+    with exits_when_stopped():
+        result = run(
+            config,
+            data,
+            out,
+            trials=trials,
+            workers=workers,
+            seeds=seed or (),
+            device=device,
+            overwrite=overwrite,
+            report=_say,
+        )
     print("\n".join(result.lines()))

@@ -10,7 +10,7 @@ from extract.errors import InputError
 from extract.locations import Location
 from extract.manifest import StoreManifest
 from extract.progress import progress_bar
-from extract.store import FeatureStore, Part, check_free
+from extract.store import FeatureStore, Part, check_free, require_store
 from extract.transform.fitted import FittedTransform, Method
 from extract.transform.fitting import check_options, fit, layer_of
 
@@ -99,12 +99,12 @@ def transform(
     if method is not None:
         check_options(store, method, dim, shrinkage)
     digest = store.digest()
-    there = _store_there(out)
+    there = _store_there(out, overwrite=overwrite)
     made = None if overwrite else _begun(there, digest, method, dim, shrinkage)
     if made is None:
         made = _transform(store, method, dim, shrinkage, fitted, layer)
     manifest = _manifest(store, digest, made)
-    target = _begin(out, there, manifest, made, overwrite=overwrite)
+    target = _begin(out, there, manifest, made)
     target.copy_items(store)
     pending = target.verify()
     zeros = _write(store, target, made, pending, progress=progress)
@@ -198,9 +198,13 @@ def _manifest(store: FeatureStore, digest: str, made: FittedTransform) -> StoreM
     )
 
 
-def _store_there(out: Location) -> FeatureStore | None:
+def _store_there(out: Location, *, overwrite: bool) -> FeatureStore | None:
     if not (out / "manifest.json").exists():
         check_free(out)
+        return None
+    if overwrite:
+        # What is to be replaced may be damaged, or of another version.
+        require_store(out)
         return None
     return FeatureStore.open(out)
 
@@ -210,20 +214,20 @@ def _begin(
     there: FeatureStore | None,
     manifest: StoreManifest,
     made: FittedTransform,
-    *,
-    overwrite: bool,
 ) -> FeatureStore:
     """The store to write into: a new one, or the one that the same call began."""
-    if there is None:
+    if there is None and (out / "manifest.json").exists():
+        begun = FeatureStore.replace(out, manifest, ())
+    elif there is None:
         begun = FeatureStore.create(out, manifest, ())
     else:
         differences = there.manifest.differences(manifest)
-        if differences and there.has_finished_parts and not overwrite:
+        if differences and there.has_finished_parts:
             raise InputError(
                 f"{out}: holds other features ({'; '.join(differences)}); choose another folder,"
                 " or --overwrite to replace them"
             )
-        begun = there if not differences and not overwrite else there.begin_anew(manifest, ())
+        begun = FeatureStore.replace(out, manifest, ()) if differences else there
     # Before any part, so that a part never stands without what made it.
     made.write(begun)
     return begun

@@ -266,11 +266,37 @@ def test_no_room_for_the_tables_copy_is_one_message(write_items, monkeypatch):
     found = catalog(write_items(["id", "text"], [["a", "t"]]))
 
     def connect(*_, **__):
-        raise sqlite3.OperationalError("database or disk is full")
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
 
     monkeypatch.setattr(sqlite3, "connect", connect)
-    with pytest.raises(InputError, match=r"\(database or disk is full\); make room in .*TMPDIR"):
+    with pytest.raises(
+        InputError, match=r"\(database or disk is full\); make room in .*SQLITE_TMPDIR"
+    ):
         found.items(0, 1)
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        [["new", "t"], ["a", "t"], ["b", "t"]],
+        [["a", "t"], ["a", "t"]],
+        [["a", "t"]],
+        [["b", "t"], ["a", "t"]],
+    ],
+)
+def test_a_table_that_changes_between_two_readings_ends_the_run(write_items, later):
+    path = write_items(["id", "text"], [["a", "t"], ["b", "t"]])
+    found = catalog(path)
+    write_items(["id", "text"], later)
+    for read in (
+        lambda: list(found.ids()),
+        lambda: found.items(0, 2),
+        lambda: list(found.difference(lambda: iter([pl.Series(["a"])])).added),
+    ):
+        with pytest.raises(InputError, match="the item table changed while it was being read"):
+            read()
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)

@@ -142,13 +142,33 @@ def test_overwriting_spares_the_files_that_are_not_the_stores(run, tmp_path):
     assert (tmp_path / "store/notes.txt").read_text() == "mine"
 
 
+def test_a_store_whose_list_of_items_is_lost_is_not_replaced_unasked(run, tmp_path):
+    run()
+    (tmp_path / "store/items-0.parquet").unlink()
+    before = {file.name: file.read_bytes() for file in (tmp_path / "store").iterdir()}
+    with pytest.raises(extract.InputError, match=r"items-0\.parquet, which says whose they are"):
+        run()
+    assert {f.name: f.read_bytes() for f in (tmp_path / "store").iterdir()} == before
+    assert run(overwrite=True).processed == 4
+
+
+def test_a_store_of_another_version_can_be_overwritten(run, tmp_path):
+    run()
+    manifest = json.loads((tmp_path / "store/manifest.json").read_text())
+    (tmp_path / "store/manifest.json").write_text(json.dumps(manifest | {"schema_version": 1}))
+    with pytest.raises(extract.InputError, match="schema_version"):
+        run()
+    assert run(overwrite=True).processed == 4
+
+
 def test_a_folder_with_something_else_in_it_is_left_alone(run, tmp_path, table):
     with pytest.raises(extract.InputError, match="holds other files"):
         run(out=table.parent)
     (tmp_path / "site").mkdir()
     (tmp_path / "site/manifest.json").write_text('{"name": "a web page"}')
     for overwrite in (False, True):
-        with pytest.raises(extract.InputError, match="not the manifest of a feature store"):
+        says = "left alone" if overwrite else "not the manifest of a feature store"
+        with pytest.raises(extract.InputError, match=says):
             run(out=tmp_path / "site", overwrite=overwrite)
     assert (tmp_path / "site/manifest.json").read_text() == '{"name": "a web page"}'
 
@@ -298,7 +318,7 @@ def test_progress_shows_rate_and_counts_on_standard_error(run, capsys):
 def test_the_manifest_is_plain_json_with_its_schema_version(run, tmp_path):
     run()
     manifest = json.loads((tmp_path / "store/manifest.json").read_text())
-    assert manifest["schema_version"] == 2
+    assert manifest["schema_version"] == 3
     assert manifest["format"] == "mmssl-feature-store"
 
 

@@ -1,5 +1,6 @@
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -186,7 +187,7 @@ def test_a_folder_without_a_store_or_with_a_foreign_manifest_is_refused(tmp_path
 
 def test_a_newer_schema_is_refused(store):
     values = json.loads((store.path / "manifest.json").read_text())
-    (store.path / "manifest.json").write_text(json.dumps(values | {"schema_version": 3}))
+    (store.path / "manifest.json").write_text(json.dumps(values | {"schema_version": 9}))
     with pytest.raises(InputError, match="schema_version"):
         FeatureStore.open(store.path)
 
@@ -213,7 +214,7 @@ def test_beginning_anew_deletes_what_a_store_writes_and_nothing_else(store):
     mine = ("notes.txt", "part-x.npy", "part-1.npy.bak", "xpart-1.npy")
     for name in mine:
         (store.path / name).touch()
-    anew = store.begin_anew(manifest(dim=7), IDS)
+    anew = FeatureStore.replace(store.path, manifest(dim=7), IDS)
     assert {file.name for file in store.path.iterdir()} == {
         *mine,
         "manifest.json",
@@ -297,3 +298,66 @@ def test_a_store_that_has_no_items_yet_is_not_complete(tmp_path):
     assert not store.is_complete
     with pytest.raises(InputError, match="empty: its first run was stopped"):
         store.load()
+
+
+def test_what_is_no_store_is_not_replaced(tmp_path):
+    for text in ('{"name": "my web page"}', "[]"):
+        (tmp_path / "manifest.json").write_text(text)
+        (tmp_path / "part-0.npy").touch()
+        with pytest.raises(InputError, match="not that of a feature store; left alone"):
+            FeatureStore.replace(tmp_path, manifest(), IDS)
+        assert (tmp_path / "part-0.npy").exists()
+
+
+@pytest.mark.parametrize("damage", ["another version", "no list of items", "a torn list of items"])
+def test_a_store_that_cannot_be_opened_can_be_replaced(store, damage):
+    fill(store)
+    if damage == "another version":
+        values = json.loads((store.path / "manifest.json").read_text())
+        (store.path / "manifest.json").write_text(json.dumps(values | {"schema_version": 1}))
+    elif damage == "no list of items":
+        (store.path / "items-0.parquet").unlink()
+    else:
+        (store.path / "items-0.parquet").write_bytes(b"PAR1")
+    anew = FeatureStore.replace(store.path, manifest(), IDS)
+    assert anew.verify() == [0, 1, 2]
+    fill(anew)
+    assert anew.load().ids == IDS
+
+
+def test_a_part_of_another_store_or_of_other_items_is_not_whole(store, tmp_path):
+    fill(store)
+    other = FeatureStore.create(tmp_path / "other", manifest(encoder="another"), IDS)
+    items = FeatureStore.create(tmp_path / "items", manifest(), [f"other-{i}" for i in IDS])
+    swapped = FeatureStore.create(tmp_path / "swapped", manifest(), [*IDS[1::-1], *IDS[2:]])
+    for file in store.path.glob("part-*"):
+        for wrong in (other, items, swapped):
+            (wrong.path / file.name).write_bytes(file.read_bytes())
+    assert other.verify() == items.verify() == [0, 1, 2]
+    # Only the first part's items stand elsewhere.
+    assert swapped.verify() == [0]
+    assert not other.has_finished_parts
+    same = FeatureStore.create(tmp_path / "same", manifest(), IDS)
+    for file in store.path.glob("part-*"):
+        (same.path / file.name).write_bytes(file.read_bytes())
+    assert same.verify() == []
+
+
+def test_parts_lose_their_mark_before_the_items_go(store, monkeypatch):
+    """At every moment of a replacement what is left is a store of the old items, or empty."""
+    fill(store)
+    unlink, gone = Path.unlink, []
+
+    def noted(self, *args, **kwargs):
+        unlink(self, *args, **kwargs)
+        gone.append(self.name)
+        kinds = [file.name for file in store.path.iterdir()]
+        assert "manifest.json" in kinds or len(kinds) == 0
+        if "items-0.parquet" not in kinds:
+            assert not [name for name in kinds if name.startswith("part-")]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", noted)
+        patch.setattr(FeatureStore, "_begin", classmethod(lambda *_: None))
+        FeatureStore.replace(store.path, manifest(), IDS)
+    assert gone[-2:] == ["items-0.parquet", "manifest.json"]

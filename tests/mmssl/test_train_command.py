@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import yaml
 
 import cli
 from mmssl.data.dataset import Dataset
+from mmssl.training import trainer
+from mmssl.training.signals import TrainingInterrupted
 
 SMALL = ("backbone.embedding_dim=8", "optimiser.batch_users=16", "optimiser.epochs=1")
 
@@ -38,6 +41,28 @@ def test_bare_it_takes_the_project_and_a_new_folder_each_time(project, capsys):
         assert f"run: runs/quickstart-{n}" in out
         assert "epoch 1: loss " in err
     assert Dataset.open(project / "data").test_reads() == 0
+
+
+def test_bare_it_goes_on_with_an_unfinished_run_of_the_same_settings(project, capsys):
+    """Stopped after its first epoch by the process's own signal, as Ctrl-C would."""
+    train = "mmssl.training.trainer.train"
+    whole = call(capsys, *SMALL, "optimiser.epochs=3")
+    assert whole[0] == 0
+
+    def stopped_after(epoch, _):
+        if epoch == 1:
+            raise TrainingInterrupted(signal.SIGINT, "in the test")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, partial(trainer.train, on_epoch=stopped_after))
+        assert call(capsys, *SMALL, "optimiser.epochs=3")[0] == 130
+    code, out, err = call(capsys, *SMALL, "optimiser.epochs=3")
+    assert (code, "going on after epoch 1" in err, "epoch 1:" in err) == (0, True, False)
+    assert "run: runs/quickstart-2" in out
+    # Other settings are another run, and so is the same one once it is finished.
+    for more in (["seed=5"], []):
+        code, out, err = call(capsys, *SMALL, "optimiser.epochs=3", *more)
+        assert (code, "going on" in err) == (0, False)
 
 
 def test_print_config_shows_every_setting_and_trains_nothing(project, capsys):

@@ -169,7 +169,6 @@ def test_other_features_are_refused_and_overwritten_on_demand(source, tmp_path):
 
 def test_a_source_that_changed_is_noticed(source, tmp_path, fill_store):
     transform(source.path, tmp_path / "new", method="pca", dim=2)
-    source.begin_anew(source.manifest, source.ids())
     fill_store(tmp_path / "other", drawn(seed=9))
     for file in (tmp_path / "other").glob("part-*"):
         file.rename(source.path / file.name)

@@ -104,8 +104,11 @@ def test_a_truncated_or_foreign_file_is_refused(array, tmp_path):
     (tmp_path / "arrays.npz").rename(path)
     with pytest.raises(InputError, match="not readable as"):
         read_features(path)
-    with pytest.raises(InputError, match=r"gone\.npy: no such file"):
+    with pytest.raises(InputError, match=r"gone\.npy: no such file or folder"):
         read_features(tmp_path / "gone.npy")
+    with pytest.raises(InputError, match=r"stor: no such file or folder"):
+        read_features(tmp_path / "stor")
+    (tmp_path / "feat.csv").touch()
     with pytest.raises(InputError, match=r"a feature store \(a folder\) or a \.npy"):
         read_features(tmp_path / "feat.csv")
     with pytest.raises(InputError, match="no feature store here"):

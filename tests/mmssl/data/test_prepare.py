@@ -263,9 +263,8 @@ def test_ready_npy_features_join_by_the_ids_of_their_lines(source, tmp_path):
     assert dataset.features["image"].present.tolist() == [0, 0, 0, 0, 1, 1, 0, 1]
     text = "\n".join(report.warnings)
     assert "image: only 3 of 7 items with interactions have a row" in text
-    assert "1 rows of" in text
-    assert "hold no vector: missing" in text
-    assert "are all zeros and count as present" in text
+    assert "image: 1 row holds no vector in" in text
+    assert "image: 1 row is all zeros in" in text
 
 
 def test_ids_of_another_kind_are_refused(source, tmp_path):

@@ -86,12 +86,12 @@ def test_every_part_of_the_content_counts(ready_split, name):
 def test_another_dataset_is_only_replaced_when_asked(ready_split):
     first = run(ready_split)
     ready_split["features"].pop("audio")
-    with pytest.raises(InputError, match="another features 'audio'; add --overwrite"):
+    with pytest.raises(InputError, match="with features 'audio', which is not named now; add --ov"):
         run(ready_split)
     assert Dataset.open(ready_split["out"]).digest == first.manifest.digest
     with ready_split["train"].open("a") as more:
         more.write("0,11\n")
-    with pytest.raises(InputError, match="another source 'train', another features 'audio'"):
+    with pytest.raises(InputError, match="from another source 'train', with features 'audio'"):
         run(ready_split)
     assert run(ready_split, overwrite=True).written
     assert list(Dataset.open(ready_split["out"]).features) == ["image"]
