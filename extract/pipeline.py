@@ -5,7 +5,8 @@ number of batches that ends at ``WINDOW_ITEMS`` items or ``WINDOW_BYTES`` bytes;
 by ``encoder.length``, cut into batches and encoded, while the threads prepare about as many items
 as the window before held. Where a window ends depends on the items alone, so the number of threads
 changes nothing in the result. Of items with the same raw content only the first of a part is in a
-window; the others get its vector.
+window; the others get its vector, or the reason why it has none, unless that says nothing of the
+content.
 """
 
 import logging
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from extract.encoders.base import Encoder
 from extract.errors import InputError
+from extract.media.files import LACKS_MEMORY, passes
 from extract.preparation import Preparation, Prepared, encoder_failed, out_of_memory
 from extract.store import STATUS_SCHEMA, Part
 
@@ -160,8 +162,9 @@ def encode_part(
                 faults.check(at_least=SAME_FAULTS)
                 finished([part.records[row] for row in batch])
         faults.check(at_least=SAME_FAULTS)
-        part.copy(copies)
-        finished([part.records[row] for row, _ in copies])
+        part.copy(copies, stream)
+        faults.check(at_least=SAME_FAULTS)
+        finished([part.records[row] for row in copies])
     columns = {name: [getattr(row, name) for row in part.records] for name in STATUS_SCHEMA}
     return Part(vectors=vectors, statuses=pl.DataFrame(columns, schema=STATUS_SCHEMA))
 
@@ -179,14 +182,14 @@ class _OpenPart:
         self._batches = batches
         self._faults = faults
         self._first: dict[str, int] = {}
-        """Digest of a raw content -> the first row that has it."""
+        """Digest of a raw content -> the row that has it and stands for the others."""
+        self._too_large: set[str] = set()
+        """Digests of contents for which memory ran out in two rows."""
 
-    def take_window(
-        self, stream: Preparation
-    ) -> tuple[list[int], list[tuple[int, int]], list[Prepared]]:
-        """The rows to encode; rows that repeat a content, each with the earlier one; the unfit."""
+    def take_window(self, stream: Preparation) -> tuple[list[int], list[int], list[Prepared]]:
+        """The rows to encode; rows that repeat the content of an earlier one; the unfit."""
         window: list[int] = []
-        copies: list[tuple[int, int]] = []
+        copies: list[int] = []
         unfit: list[Prepared] = []
         size = 0
         while len(self.records) < len(self._vectors):
@@ -197,8 +200,9 @@ class _OpenPart:
                 if earlier < row:
                     # It may have been prepared all the same: threads do not wait for one another.
                     prepared.value = prepared.error = None
-                    copies.append((row, earlier))
+                    copies.append(row)
                     continue
+            prepared.item = None
             if prepared.status != "ok":
                 if prepared.error is not None:
                     self._faults.record(prepared.error)
@@ -258,12 +262,36 @@ class _OpenPart:
             else:
                 self.records[row].fail("encoder returned NaN or infinity")
 
-    def copy(self, copies: Sequence[tuple[int, int]]) -> None:
-        """Give rows what became of an earlier row with the same content."""
-        for row, earlier in copies:
-            self.records[row].status = self.records[earlier].status
-            self.records[row].reason = self.records[earlier].reason
+    def copy(self, copies: Sequence[int], stream: Preparation) -> None:
+        """Give rows what became of an earlier row with the same content.
+
+        Where that failed for a reason that passes, the next row is tried itself, and so on. But a
+        content for which memory ran out twice is too large: its copies are not tried one by one.
+        """
+        for row in copies:
+            record = self.records[row]
+            item, record.item = record.item, None
+            digest = record.digest or ""
+            earlier = self._first[digest]
+            reason = self.records[earlier].reason
+            if item is not None and passes(reason) and digest not in self._too_large:
+                self.records[row] = tried = stream.again(item)
+                if tried.error is not None:
+                    self._faults.record(tried.error)
+                    tried.error = None
+                if tried.status == "ok":
+                    self.encode([row])
+                if tried.digest == digest:
+                    self._first[digest] = row
+                    if all(_lacked_memory(why) for why in (reason, tried.reason)):
+                        self._too_large.add(digest)
+                continue
+            record.status, record.reason = self.records[earlier].status, reason
             self._vectors[row] = self._vectors[earlier]
+
+
+def _lacked_memory(reason: str | None) -> bool:
+    return reason is not None and reason.startswith(LACKS_MEMORY)
 
 
 def _encode(encoder: Encoder, values: list[Any]) -> NDArray[np.float32]:

@@ -17,13 +17,13 @@ from PIL.Image import Image
 from extract.catalog import Item
 from extract.encoders.base import Encoder, Raw
 from extract.errors import InputError
-from extract.media.files import MediaError
+from extract.media.files import LACKS_MEMORY, MediaError
 from extract.media.reading import Reader, RepeatedError
 from extract.store import Status
 
 NO_VALUE = "no value in the table"
 NOT_IN_TABLE = "not in the item table any more"
-NO_MEMORY = "out of memory while preparing or encoding this item"
+NO_MEMORY = f"{LACKS_MEMORY}preparing or encoding this item"
 
 # Rows a thread takes at once: a text of the table is prepared in less time than it takes to hand a
 # task over; a file takes long enough.
@@ -47,6 +47,8 @@ class Prepared:
     """Bytes of ``value``, roughly."""
     error: Exception | None = None
     """What ``encoder.preprocess`` raised, other than the ValueError of an item it cannot take."""
+    item: Item | None = None
+    """What it was made from, where it may have to be made again."""
 
     def fail(self, reason: str) -> None:
         """Turn the row into a failure."""
@@ -192,6 +194,15 @@ class Preparation:
             self._ready.extend(self._next_done())
         return self._ready.popleft()
 
+    def again(self, item: Item) -> Prepared:
+        """Prepare a row that has been handed out once more, in the calling thread.
+
+        Raises:
+            InputError: as ``prepare``.
+        """
+        with torch.inference_mode():
+            return prepare(item, self._reader, self._encoder)
+
     @contextmanager
     def encoding(self) -> Iterator[None]:
         """While the encoder computes: fewer threads, where they would take its processors."""
@@ -243,10 +254,11 @@ class Preparation:
                 self._finish(number, done)
 
     def _prepare(self, contents: Contents, first: int, items: Sequence[Item]) -> list[Prepared]:
-        return [
-            prepare(item, self._reader, self._encoder, partial(contents.repeats, row))
-            for row, item in enumerate(items, start=first)
-        ]
+        done = []
+        for row, item in enumerate(items, start=first):
+            done.append(prepare(item, self._reader, self._encoder, partial(contents.repeats, row)))
+            done[-1].item = item
+        return done
 
     def _begin(self) -> tuple[int, _Task] | None:
         """The next task, when there is room for what it will give; None when there is no more."""

@@ -15,9 +15,19 @@ from extract.media.names import canonical_forms, why_absent
 CHANGED = "changed while it was read"
 """The reason of a file that was being written."""
 
+LACKS_MEMORY = "out of memory while "
+"""How the reasons begin of items for which memory ran out."""
+
+_UNREADABLE = "unreadable file"
+_PASSING = (LACKS_MEMORY, f"{_UNREADABLE} (")
+
 
 class MediaError(Exception):
     """One medium cannot be used; the message is the reason that its row in the store will bear."""
+
+
+class UnavailableError(MediaError):
+    """What the file holds could not be found out: it is missing, forbidden, or cannot be read."""
 
 
 def resolve_inside(path: str, base: Path, roots: Sequence[Path]) -> Path:
@@ -40,7 +50,7 @@ def resolve_inside(path: str, base: Path, roots: Sequence[Path]) -> Path:
     except (OSError, ValueError):
         raise MediaError("not a usable path") from None
     if not any(real.is_relative_to(root) for root in roots):
-        raise MediaError("outside the media roots")
+        raise UnavailableError("outside the media roots")
     return real
 
 
@@ -64,17 +74,17 @@ def open_inside(path: str, base: Path, roots: Sequence[Path]) -> Iterator[Binary
         try:
             there = os.lstat(resolve_inside(path, base, roots))
         except OSError:
-            raise MediaError("moved while it was opened") from None
+            raise UnavailableError("moved while it was opened") from None
         opened = os.fstat(handle.fileno())
         if (there.st_dev, there.st_ino) != (opened.st_dev, opened.st_ino):
-            raise MediaError("moved while it was opened")
+            raise UnavailableError("moved while it was opened")
         try:
             yield handle
         finally:
             # Also where decoding failed: half an upload looks like damage.
             now = os.fstat(handle.fileno())
             if (now.st_size, now.st_mtime_ns) != (opened.st_size, opened.st_mtime_ns):
-                raise MediaError(CHANGED)
+                raise UnavailableError(CHANGED)
 
 
 def _existing(path: str, base: Path, roots: Sequence[Path]) -> str:
@@ -86,7 +96,7 @@ def _existing(path: str, base: Path, roots: Sequence[Path]) -> str:
     for form in (path, *canonical_forms(path)):
         if not _is_absent(resolve_inside(form, base, roots)):
             return form
-    raise MediaError(why_absent(path))
+    raise UnavailableError(why_absent(path))
 
 
 def _is_absent(path: Path) -> bool:
@@ -111,6 +121,16 @@ def refuse_larger(handle: BinaryIO, most: int) -> None:
         raise MediaError(too_large(most))
 
 
+def unreadable(words: str | None) -> str:
+    """The reason of a file that its device or its store does not give, in the system's words."""
+    return f"{_UNREADABLE} ({words})"
+
+
+def passes(reason: str | None) -> bool:
+    """Whether a failure's reason says nothing of the content: the same bytes may succeed."""
+    return reason is not None and (reason == CHANGED or reason.startswith(_PASSING))
+
+
 def too_large(most: int) -> str:
     """The reason of a file of more than ``most`` bytes."""
     return f"file too large (more than {most} bytes)"
@@ -129,11 +149,11 @@ def open_regular(path: Path) -> Iterator[BufferedReader]:
         # Should the file become a FIFO after the check, O_NONBLOCK keeps open() from waiting.
         handle = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
     except (FileNotFoundError, NotADirectoryError):
-        raise MediaError("file not found") from None
+        raise UnavailableError("file not found") from None
     except PermissionError:
-        raise MediaError("no permission to read the file") from None
+        raise UnavailableError("no permission to read the file") from None
     except OSError as error:
-        raise MediaError(f"unreadable file ({error.strerror})") from None
+        raise UnavailableError(unreadable(error.strerror)) from None
     with handle:
         opened = os.fstat(handle.fileno())
         if not stat.S_ISREG(opened.st_mode):

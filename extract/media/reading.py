@@ -12,7 +12,13 @@ from extract.encoders.base import Modality, Raw
 from extract.locations import Location, is_url
 from extract.media.audio import MAX_AUDIO_BYTES, decode_audio
 from extract.media.containers import MAX_VIDEO_BYTES
-from extract.media.files import MediaError, open_inside, refuse_larger
+from extract.media.files import (
+    MediaError,
+    UnavailableError,
+    open_inside,
+    refuse_larger,
+    unreadable,
+)
 from extract.media.image import MAX_IMAGE_BYTES, decode_image
 from extract.media.kinds import is_container
 from extract.media.remote import open_remote, resolve_remote
@@ -67,12 +73,22 @@ class Reader:
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     def file_digest(self, path: str) -> str | None:
-        """SHA-256 of a file's bytes; None if it cannot be read, as in ``read_file``."""
+        """SHA-256 of a file's bytes; None if it is refused unread for what it is (empty, a folder).
+
+        Raises:
+            UnavailableError: it is missing, forbidden, outside the media roots, changed meanwhile,
+                or the device fails: nothing is known of its content.
+            InputError: a remote store cannot be reached.
+        """
         try:
             with self._open(path) as handle:
                 return _sha256(handle)
-        except (MediaError, OSError):
+        except UnavailableError:
+            raise
+        except MediaError:
             return None
+        except OSError as error:
+            raise UnavailableError(unreadable(error.strerror)) from None
 
     def read_text(
         self, text: str, repeats: Callable[[str], bool] | None = None
@@ -112,13 +128,14 @@ class Reader:
         except MediaError as error:
             return digest, error
         except OSError as error:
-            return digest, MediaError(f"unreadable file ({error.strerror})")
+            return digest, MediaError(unreadable(error.strerror))
 
     @contextmanager
     def _open(self, path: str) -> Iterator[BinaryIO]:
         most = _MAX_BYTES[self.modality]
         if is_url(path) or not isinstance(self.base, Path):
-            with open_remote(resolve_remote(path, self.base, self.roots), most) as handle:
+            place, root = resolve_remote(path, self.base, self.roots)
+            with open_remote(place, root, most) as handle:
                 yield handle
             return
         local = [root for root in self.roots if isinstance(root, Path)]

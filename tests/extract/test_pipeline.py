@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from extract import pipeline
 from extract.catalog import Item
 from extract.errors import InputError
+from extract.media.files import MediaError
 from extract.media.reading import Reader
 from extract.pipeline import BatchSize, Faults, encode_part
 from extract.preparation import Preparation
@@ -402,3 +403,107 @@ def test_of_equal_contents_the_first_is_encoded_whichever_thread_is_faster(
         np.testing.assert_array_equal(
             part.vectors[row], part.vectors[row % 2 if row < 4 else 5 - row]
         )
+
+
+def part_of_files(tmp_path, encoder, count, monkeypatch, spoil=lambda path, raw: raw):
+    """A part of files that all hold "same"; ``spoil`` sees what was read of each."""
+    for k in range(count):
+        (tmp_path / f"{k}.txt").write_text("same")
+    read = Reader.read_file
+
+    def reading(self, path, repeats=None):
+        digest, raw = read(self, path, repeats)
+        return digest, spoil(path, raw)
+
+    monkeypatch.setattr(Reader, "read_file", reading)
+    items = [Item(f"i{k}", f"{k}.txt", None) for k in range(count)]
+    reader, told = Reader(modality="text", base=tmp_path, roots=[tmp_path], max_seconds=1), []
+    with Preparation([items], reader, encoder, workers=1, ahead=4) as stream:
+        part = encode_part(
+            stream,
+            count,
+            encoder,
+            batches=BatchSize(8),
+            faults=Faults(encoded=True),
+            finished=told.extend,
+        )
+    assert sorted(row.id for row in told) == sorted(part.statuses["id"])
+    assert all(row.value is None and row.item is None for row in told)
+    assert list(part.statuses["id"]) == [item.id for item in items]
+    return part
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "changed while it was read",
+        "out of memory while decoding the picture",
+        "unreadable file (Input/output error)",
+    ],
+)
+def test_copies_do_not_inherit_a_failure_that_says_nothing_of_the_content(
+    tmp_path, byte_histogram, histogram_of, monkeypatch, reason
+):
+    encoder = byte_histogram()
+
+    def spoil(path, raw):
+        return MediaError(reason) if path in ("0.txt", "1.txt") else raw
+
+    # Where memory ran out twice, the content is taken to be too large.
+    ok = [2, 3, 4] if "memory" not in reason else []
+    part = part_of_files(tmp_path, encoder, 5, monkeypatch, spoil)
+    assert [k for k, status in enumerate(part.statuses["status"]) if status == "ok"] == ok
+    assert part.statuses["reason"].to_list()[:2] == [reason] * 2
+    for row in ok:
+        np.testing.assert_array_equal(part.vectors[row], histogram_of("same"))
+    assert encoder.batches == ([[b"same"]] if ok else [])
+
+
+def test_after_one_failure_for_want_of_memory_the_next_copy_serves_the_rest(
+    tmp_path, byte_histogram, histogram_of, monkeypatch
+):
+    class Once(byte_histogram):
+        calls = 0
+
+        def encode(self, batch):
+            self.calls += 1
+            if self.calls == 1:
+                raise MemoryError
+            return super().encode(batch)
+
+    encoder = Once()
+    part = part_of_files(tmp_path, encoder, 4, monkeypatch)
+    assert part.statuses["status"].to_list() == ["failed", "ok", "ok", "ok"]
+    assert encoder.calls == 2
+    np.testing.assert_array_equal(part.vectors[1:], [histogram_of("same")] * 3)
+
+
+def test_many_copies_of_a_content_too_large_for_memory_do_not_end_the_run(
+    tmp_path, byte_histogram, monkeypatch
+):
+    class Never(byte_histogram):
+        calls = 0
+
+        def encode(self, batch):
+            self.calls += 1
+            raise MemoryError
+
+    encoder = Never()
+    part = part_of_files(tmp_path, encoder, 100, monkeypatch)
+    assert set(part.statuses["status"]) == {"failed"}
+    assert encoder.calls == 2
+
+
+def test_a_copy_that_vanished_fails_for_its_own_reason(
+    tmp_path, byte_histogram, histogram_of, monkeypatch
+):
+    def spoil(path, raw):
+        if path == "0.txt":
+            return MediaError("changed while it was read")
+        if path == "1.txt":
+            (tmp_path / "1.txt").unlink(missing_ok=True)
+        return raw
+
+    part = part_of_files(tmp_path, byte_histogram(), 3, monkeypatch, spoil)
+    assert part.statuses["reason"].to_list()[1:] == ["file not found", None]
+    np.testing.assert_array_equal(part.vectors[2], histogram_of("same"))

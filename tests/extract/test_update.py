@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import extract
 from extract.extraction import run
@@ -105,8 +106,6 @@ def test_a_run_that_was_stopped_takes_up_a_table_that_changed_meanwhile(begin, t
 
 
 def test_a_file_that_was_mended_is_encoded_and_a_broken_one_not_tried_again(tmp_path, mean_colour):
-    from PIL import Image
-
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     for name in ("a", "b", "c"):
@@ -144,3 +143,86 @@ def test_an_item_for_which_there_was_no_memory_is_tried_again(tmp_path, byte_his
     summary = run(update, encoder=byte_histogram())
     assert (summary.changed, summary.failed, summary.ok) == (1, 0, 2)
     assert run(update, encoder=byte_histogram()).processed == 0
+
+
+@pytest.fixture
+def shelf(tmp_path, mean_colour):
+    """Pictures a to d, two to a part, their table, and an update of their store."""
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for name, colour in zip("abcd", ("red", "lime", "blue", "white"), strict=True):
+        Image.new("RGB", (4, 4), colour).save(pictures / f"{name}.png")
+    table = tmp_path / "items.csv"
+    table.write_text("item_id,image\n" + "".join(f"{n},pictures/{n}.png\n" for n in "abcd"))
+    config = extract.ExtractionConfig(
+        items=table, modality="image", out=tmp_path / "store", rows_per_part=2
+    )
+    assert run(config, encoder=mean_colour()).ok == 4
+    again = config.model_copy(update={"update": True})
+    return pictures, lambda: run(again, encoder=mean_colour())
+
+
+def files_of(folder):
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_pictures_whose_folder_is_away_keep_their_vectors(shelf, tmp_path, caplog):
+    pictures, update = shelf
+    before = files_of(tmp_path / "store")
+    pictures.rename(tmp_path / "away")
+    summary = update()
+    assert (summary.ok, summary.failed, summary.changed, summary.processed) == (4, 0, 0, 0)
+    assert files_of(tmp_path / "store") == before
+    (said,) = caplog.messages
+    assert said.startswith("4 items cannot be read now (a: file not found) and keep their vectors;")
+    caplog.clear()
+    (tmp_path / "away").rename(pictures)
+    assert update().processed == 0
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "denied"), OSError(5, "I/O error")])
+@pytest.mark.parametrize("when", ["opened", "read"])
+def test_a_file_that_is_forbidden_or_fails_keeps_its_vector(shelf, monkeypatch, error, when):
+    _, update = shelf
+
+    def failing(*_):
+        raise error
+
+    if when == "opened":
+        monkeypatch.setattr("extract.media.files.os.open", failing)
+    else:
+        monkeypatch.setattr("extract.media.reading._sha256", failing)
+    summary = update()
+    assert (summary.ok, summary.changed) == (4, 0)
+
+
+def test_what_changed_beside_an_unreadable_file_waits_and_what_is_elsewhere_does_not(
+    shelf, tmp_path, caplog
+):
+    pictures, update = shelf
+    (pictures / "a.png").unlink()
+    Image.new("RGB", (4, 4), "black").save(pictures / "b.png")
+    Image.new("RGB", (4, 4), "black").save(pictures / "d.png")
+    first = extract.FeatureStore.open(tmp_path / "store").load().vectors
+    summary = update()
+    assert (summary.changed, summary.processed, summary.ok) == (1, 2, 4)
+    vectors = extract.FeatureStore.open(tmp_path / "store").load().vectors
+    np.testing.assert_array_equal(vectors[:3], first[:3])
+    assert not np.array_equal(vectors[3], first[3])
+    assert "1 changed items of the same parts wait for them" in caplog.messages[0]
+    # Its cell emptied, the file is missed no more.
+    table = (tmp_path / "items.csv").read_text()
+    (tmp_path / "items.csv").write_text(table.replace("pictures/a.png", ""))
+    summary = update()
+    assert (summary.changed, summary.ok, summary.missing) == (2, 3, 1)
+    vectors = extract.FeatureStore.open(tmp_path / "store").load().vectors
+    assert np.isnan(vectors[0]).all()
+    np.testing.assert_array_equal(vectors[1], vectors[3])
+
+
+def test_a_file_that_is_there_and_empty_has_changed(shelf):
+    pictures, update = shelf
+    (pictures / "a.png").write_bytes(b"")
+    summary = update()
+    assert (summary.changed, summary.ok, summary.reasons) == (1, 3, {"empty file": 1})
