@@ -145,8 +145,9 @@ def extract(
     text_template: TextTemplateOption = None,
     media_root: MediaRootOption = None,
     max_seconds: Annotated[
-        float, typer.Option(help="A longer sound or video is recorded as failed.")
-    ] = 600.0,
+        float | None,
+        typer.Option(help="A longer sound or video is recorded as failed. Default: 600."),
+    ] = None,
     frames: Annotated[
         int | None,
         typer.Option(

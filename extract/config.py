@@ -169,6 +169,8 @@ def plan_extractions(
     text_template: str | None = None,
     frames: int | None = None,
     frame_sampling: str | None = None,
+    max_seconds: float | None = None,
+    media_roots: Sequence[Any] = (),
     **options: Any,
 ) -> list[ExtractionConfig]:
     """One configuration a modality, from the options of a command line.
@@ -180,6 +182,8 @@ def plan_extractions(
         text_template: given to the modality text alone.
         frames: given to the modality video alone.
         frame_sampling: given to the modality video alone.
+        max_seconds: given to audio and video alone.
+        media_roots: given to modalities of files alone.
         options: what all have in common, as ``ExtractionConfig`` names it.
 
     Raises:
@@ -198,10 +202,21 @@ def plan_extractions(
     for option, value in (("--frames", frames), ("--frame-sampling", frame_sampling)):
         if value is not None and "video" not in outs:
             raise InputError(f"{option} acts on video, not on {', '.join(outs)}")
+    timed = {"audio", "video"}
+    if max_seconds is not None and not timed & outs.keys():
+        raise InputError(f"--max-seconds acts on audio and video, not on {', '.join(outs)}")
+    if media_roots and not outs.keys() - {"text"}:
+        raise InputError("--media-root acts on files; texts stand in the table itself")
     return [
         ExtractionConfig.parse(
             {
                 **options,
+                **({"media_roots": media_roots} if modality != "text" else {}),
+                **(
+                    {"max_seconds": max_seconds}
+                    if max_seconds is not None and modality in timed
+                    else {}
+                ),
                 "frames": frames if modality == "video" else None,
                 "frame_sampling": frame_sampling if modality == "video" else None,
                 "modality": modality,

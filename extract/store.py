@@ -404,7 +404,7 @@ class FeatureStore:
                 raise
             raise InputError(
                 f"{self.path}: part {part} could not be written"
-                f" ({getattr(error, 'strerror', None) or error}); the finished"
+                f" ({getattr(error, 'strerror', None) or error}); the other finished"
                 " parts are kept: mend this and run the same command again"
             ) from None
 

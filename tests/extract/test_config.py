@@ -89,6 +89,15 @@ def test_options_that_act_on_no_modality_are_refused():
         plan_extractions(outs, columns=["image=a", "image=b"], items=Path("i.csv"))
     with pytest.raises(InputError, match="--text-template acts on text, not on image, audio"):
         plan_extractions(outs, text_template="{title}", items=Path("i.csv"))
+    with pytest.raises(InputError, match="--max-seconds acts on audio and video, not on image"):
+        plan_extractions({"image": Path("i")}, items="items.csv", max_seconds=5)
+    with pytest.raises(InputError, match="--media-root acts on files"):
+        plan_extractions({"text": Path("t")}, items="items.csv", media_roots=["."])
+    both = plan_extractions(
+        {"text": Path("t"), "audio": Path("a")}, items="items.csv", max_seconds=5, media_roots=["."]
+    )
+    assert [config.max_seconds for config in both] == [600, 5]
+    assert [len(config.media_roots) for config in both] == [0, 1]
     with pytest.raises(InputError, match="--frames acts on video, not on image, audio"):
         plan_extractions(outs, frames=4, items=Path("i.csv"))
     with pytest.raises(InputError, match="--frame-sampling acts on video, not on image, audio"):
