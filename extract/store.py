@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -93,6 +94,7 @@ class FeatureStore:
         self._identity = hashlib.sha256(own).digest()
         self._additions: list[_Addition] = []
         self._belongings: dict[int, str] = {}
+        self._reading = Lock()
         while self._open_addition():
             pass
 
@@ -259,15 +261,19 @@ class FeatureStore:
 
     def part_ids(self, part: int) -> list[str]:
         """The items of a part, finished or not."""
+        return [str(name) for name in self._ids(part)]
+
+    def _ids(self, part: int) -> pl.Series:
         held = self._addition_of(part)
-        group = held.file.read_row_group(part - held.first_part)
-        return [str(name) for name in group.column("id").to_pylist()]
+        # One Parquet file must not be read by two threads at once.
+        with self._reading:
+            group = held.file.read_row_group(part - held.first_part, use_threads=False)
+        return pl.Series(pl.from_arrow(group.column("id")))
 
     def id_blocks(self) -> Iterator[pl.Series]:
-        """All ids in the order of the parts, finished or not, in blocks of any size."""
-        for held in self._additions:
-            for block in held.file.iter_batches(2**16):
-                yield pl.Series(pl.from_arrow(block.column("id")))
+        """All ids in the order of the parts, finished or not, part by part."""
+        for part in range(self.part_count):
+            yield self._ids(part)
 
     def _addition_of(self, part: int) -> _Addition:
         return next(held for held in reversed(self._additions) if held.first_part <= part)
@@ -430,9 +436,7 @@ class FeatureStore:
     def _belonging(self, part: int) -> str:
         """What ties a part to this store and to its items."""
         if part not in self._belongings:
-            held = self._addition_of(part)
-            group = held.file.read_row_group(part - held.first_part)
-            ids = pl.Series(pl.from_arrow(group.column("id")))
+            ids = self._ids(part)
             digest = hashlib.sha256(self._identity)
             # Lengths and letters: together they are the ids.
             digest.update(ids.str.len_bytes().to_numpy().tobytes())

@@ -42,7 +42,7 @@ def test_a_full_disk_ends_the_run_clearly_and_it_goes_on_when_there_is_room(
 ):
     with pytest.raises(InputError, match=r"part \d+ could not be written \(No space left") as error:
         run(config, encoder=byte_histogram())
-    assert "the finished parts are kept: mend this and run the same command again" in str(error)
+    assert "the other finished parts are kept: mend this and run the same" in str(error)
     store = FeatureStore.open(config.out)
     pending = store.verify()
     assert 0 < len(pending) < store.part_count

@@ -1,5 +1,6 @@
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -361,3 +362,13 @@ def test_parts_lose_their_mark_before_the_items_go(store, monkeypatch):
         patch.setattr(FeatureStore, "_begin", classmethod(lambda *_: None))
         FeatureStore.replace(store.path, manifest(), IDS)
     assert gone[-2:] == ["items-0.parquet", "manifest.json"]
+
+
+def test_several_threads_may_ask_one_store(tmp_path):
+    """The reader of a Parquet file is no thread's but one's: it crashed the interpreter."""
+    ids = [f"i{n}" for n in range(3000)]
+    store = FeatureStore.create(tmp_path / "many", manifest(rows_per_part=2), ids)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(store.part_ids, range(store.part_count)))
+        assert store.verify() == list(range(1500))
+    assert [name for part in found for name in part] == ids
