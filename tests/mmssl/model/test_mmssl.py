@@ -209,3 +209,42 @@ def test_users_all_of_whose_items_lack_a_modality_do_not_drown_the_gradients(mis
     sum(parts.values()).backward()
     norms = [p.grad.norm().item() for p in model.parameters() if p.grad is not None]
     assert max(norms) < 100
+
+
+def test_the_softmax_compares_with_items_of_the_whole_step():
+    model = build(
+        CHECKERBOARD, "ranking.loss=softmax", "ranking.negatives=12", "features.dropout=0"
+    )
+    users, positives = [0, 1, 4], [1, 2, 3]
+    step = batch(users, positives, [0, 1, 2])
+    found = model.eval().losses(step)
+    assert "bpr" not in found
+    # Twelve of twelve items are drawn: all that a user has not observed are negatives.
+    user, item = (vectors.detach().numpy() for vectors in model.embeddings())
+    losses = []
+    for u, i in zip(users, positives, strict=True):
+        scores = item @ user[u]
+        others = scores[CHECKERBOARD[u] == 0]
+        losses.append(np.log(np.exp(scores[i]) + np.exp(others).sum()) - scores[i])
+    np.testing.assert_allclose(found["softmax"].item(), np.mean(losses), rtol=1e-5)
+
+
+def test_with_batches_of_interactions_the_contrast_takes_each_user_once():
+    settings = ("optimiser.batches=interactions", "features.dropout=0", "adversarial.weight=0")
+    model = build(CHECKERBOARD, *settings).eval()
+    once = model.losses(batch([0, 3, 5], [1, 2, 4], [0, 1, 3]))["contrast"]
+    twice = model.losses(batch([3, 0, 5, 0, 3], [2, 1, 4, 3, 4], [1, 0, 3, 2, 1]))["contrast"]
+    torch.testing.assert_close(once, twice)
+
+
+def test_the_l2_of_the_ids_leaves_the_features_alone():
+    step = batch([0, 3], [1, 2], [0, 1])
+    model = build(CHECKERBOARD, "optimiser.embedding_l2_on=ids", "optimiser.embedding_l2=0.5")
+    found = model.eval().losses(step)["embedding_l2"]
+    ids = (
+        model.user_id[step.users],
+        model.item_id[step.positives],
+        model.item_id[step.negatives],
+    )
+    wanted = 0.5 * 0.5 * sum(vectors.square().sum() for vectors in ids) / 2
+    torch.testing.assert_close(found, wanted)
