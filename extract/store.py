@@ -261,19 +261,25 @@ class FeatureStore:
 
     def part_ids(self, part: int) -> list[str]:
         """The items of a part, finished or not."""
-        return [str(name) for name in self._ids(part)]
+        return [str(name) for name in self._ids(part).to_pylist()]
 
-    def _ids(self, part: int) -> pl.Series:
+    def _ids(self, part: int) -> pa.Array:
         held = self._addition_of(part)
         # One Parquet file must not be read by two threads at once.
         with self._reading:
             group = held.file.read_row_group(part - held.first_part, use_threads=False)
-        return pl.Series(pl.from_arrow(group.column("id")))
+        return group.column("id").combine_chunks().cast(pa.large_string())
 
     def id_blocks(self) -> Iterator[pl.Series]:
-        """All ids in the order of the parts, finished or not, part by part."""
-        for part in range(self.part_count):
-            yield self._ids(part)
+        """All ids in the order of the parts, finished or not, in blocks of any size."""
+        for held in self._additions:
+            batches = held.file.iter_batches(2**16, use_threads=False)
+            while True:
+                with self._reading:
+                    batch = next(batches, None)
+                if batch is None:
+                    break
+                yield pl.Series(pl.from_arrow(batch.column("id")))
 
     def _addition_of(self, part: int) -> _Addition:
         return next(held for held in reversed(self._additions) if held.first_part <= part)
@@ -437,10 +443,12 @@ class FeatureStore:
         """What ties a part to this store and to its items."""
         if part not in self._belongings:
             ids = self._ids(part)
+            _, lengths, letters = ids.buffers()
+            # Where each id begins, and all their letters, as Arrow lays them out: together the ids.
+            starts = np.frombuffer(lengths, dtype=np.int64)[ids.offset :][: len(ids) + 1]
             digest = hashlib.sha256(self._identity)
-            # Lengths and letters: together they are the ids.
-            digest.update(ids.str.len_bytes().to_numpy().tobytes())
-            digest.update((ids.str.join("").item() or "").encode())
+            digest.update((starts - starts[0]).tobytes())
+            digest.update(memoryview(letters or b"")[starts[0] : starts[-1]])
             self._belongings[part] = digest.hexdigest()
         return self._belongings[part]
 
