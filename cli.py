@@ -379,7 +379,9 @@ def train(
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option(help="YAML configuration. Default: configs/quickstart.yaml, as shipped."),
+        typer.Option(
+            help="YAML configuration. Default, as shipped: quickstart.yaml, or the preset of model=NAME."
+        ),
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="The dataset. Default: the project's data/.")
@@ -422,9 +424,10 @@ def train(
     Ctrl-C and SIGTERM end the step, save, and exit with 130 and 143; a second one does not wait.
     """
     from mmssl.config import TrainingConfig
+    from mmssl.models import preset_of
     from mmssl.settings import shipped
 
-    chosen = config or shipped("quickstart.yaml")
+    chosen = config or shipped(preset_of(settings or []))
     resolved = TrainingConfig.load(chosen, settings or [])
     if print_config:
         print(resolved.to_yaml(), end="")

@@ -1,6 +1,6 @@
 """The models that there are, by the names that configurations call them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -58,6 +58,17 @@ def config_class(name: object, source: str) -> type[TrainingConfig]:
         raise InputError(f"{source}: no model {name!r}{hint}")
     found: type[TrainingConfig] = _import(MODELS[name].config)
     return found
+
+
+def preset_of(settings: Sequence[str]) -> str:
+    """The shipped configuration that settings stand over when none is named.
+
+    Args:
+        settings: ``key.sub=value``, perhaps one of them ``model=NAME``.
+    """
+    named = [text.removeprefix("model=") for text in settings if text.startswith("model=")]
+    other = named and named[-1] in MODELS and named[-1] != DEFAULT_MODEL
+    return f"baselines/{named[-1]}.yaml" if other else "quickstart.yaml"
 
 
 def build_model(

@@ -75,8 +75,9 @@ class Search:
         """Forget trials that a kill cut off; to be called when no worker is at work."""
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             self._study.tell(trial.number, state=TrialState.FAIL)
-        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        for _ in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            # One that waits must be taken up before it can be given up.
+            self._study.tell(self._study.ask(), state=TrialState.FAIL)
 
     def ask(self) -> Asked | None:
         """The next trial, this process's to run; None when all are run or being run."""

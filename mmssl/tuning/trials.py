@@ -18,6 +18,9 @@ from mmssl.tuning.plan import TuningPlan
 from mmssl.tuning.search import Asked, Search
 
 
+_NO_VALUE = "pruned, or diverged"
+
+
 class _PrunedError(Exception):
     """A trial that is not worth going on with."""
 
@@ -56,7 +59,12 @@ class Worker:
             while (asked := search.ask()) is not None:
                 value = self._run(asked, dataset)
                 search.tell(asked, value)
-                shown = "pruned" if value is None else f"{base.selection_metric} {value:.4f}"
+                self._tidy(asked)
+                shown = (
+                    "pruned or diverged"
+                    if value is None
+                    else f"{base.selection_metric} {value:.4f}"
+                )
                 chosen = ", ".join(f"{key}={given}" for key, given in asked.values.items())
                 report(f"trial {asked.number + 1} of {self.plan.trials}: {shown} ({chosen})")
         except _DeserterError:
@@ -65,7 +73,7 @@ class Worker:
     def _run(self, asked: Asked, dataset: Dataset) -> float | None:
         """The best validation value of a trial, or None if it was pruned or diverged."""
         config = self.plan.configuration(self.plan_file, asked.values)
-        folder = RunFolder(self.out / "trials" / f"{asked.number:04d}")
+        folder = self._folder(asked)
         best = -1.0
 
         def watch(epoch: int, metrics: Mapping[str, float]) -> None:
@@ -77,10 +85,13 @@ class Worker:
             if self.plan.pruning and asked.trial.should_prune():
                 raise _PrunedError
 
-        value = _finished(folder, config, dataset)
-        if value is not None:
-            return value
         try:
+            value = _finished(folder, config, dataset)
+            if value is not None:
+                # What later trials are pruned by.
+                for epoch, metrics in folder.validation_log():
+                    watch(epoch, metrics)
+                return value
             result = train(
                 config,
                 dataset,
@@ -89,13 +100,18 @@ class Worker:
                 overwrite=not _is_of(folder, config),
                 on_epoch=watch,
             )
-            value = result.metrics[config.selection_metric]
+            return result.metrics[config.selection_metric]
         except (_PrunedError, TrainingDivergedError):
-            value = None
-        # The values are what a search is for; models and checkpoints of all trials fill a disk.
+            return None
+
+    def _tidy(self, asked: Asked) -> None:
+        """Remove what fills a disk, once the value, which a search is for, is kept."""
+        folder = self._folder(asked)
         for large in (folder.path / "checkpoints", folder.model):
             shutil.rmtree(large, ignore_errors=True)
-        return value
+
+    def _folder(self, asked: Asked) -> RunFolder:
+        return RunFolder(self.out / "trials" / f"{asked.number:04d}")
 
 
 def _is_of(folder: RunFolder, config: TrainingConfig) -> bool:

@@ -11,6 +11,7 @@ import yaml
 
 import cli
 from mmssl.data.dataset import Dataset
+from mmssl.models import MODELS
 from mmssl.training import trainer
 from mmssl.training.signals import TrainingInterrupted
 
@@ -63,6 +64,14 @@ def test_bare_it_goes_on_with_an_unfinished_run_of_the_same_settings(project, ca
     for more in (["seed=5"], []):
         code, out, err = call(capsys, *SMALL, "optimiser.epochs=3", *more)
         assert (code, "going on" in err) == (0, False)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "mmssl"])
+def test_a_model_that_is_named_alone_has_its_preset(project, capsys, name):
+    code, out, err = call(capsys, "--print-config", f"model={name}", "seed=7")
+    assert (code, err) == (0, "")
+    shown = yaml.safe_load(out)
+    assert (shown["model"], shown["seed"]) == (name, 7)
 
 
 def test_print_config_shows_every_setting_and_trains_nothing(project, capsys):

@@ -14,6 +14,8 @@ import yaml
 from extract.errors import InputError
 from mmssl.config import TrainingConfig
 from mmssl.training.trainer import train
+from mmssl.tuning.plan import TuningPlan
+from mmssl.tuning.search import Search
 from mmssl.tuning.tune import tune
 
 ROOT = Path(__file__).parents[3]
@@ -120,6 +122,20 @@ def test_a_search_in_which_everything_diverges_says_so(write_plan, dataset_folde
     )
     with pytest.raises(InputError, match="none of the 2 trials came to a result"):
         tune(file, dataset_folder, tmp_path / "out", device="cpu")
+
+
+def test_a_kill_between_putting_in_line_and_asking_is_given_up(write_plan, tmp_path):
+    file = write_plan()
+    plan = TuningPlan.load(file)
+    base = plan.configuration(file, {})
+    search = Search(tmp_path, plan, base, "key")
+    search._study.enqueue_trial({"embedding_dim": 8})
+    search._study.ask()  # is being run, without a number
+    search._study.enqueue_trial({"embedding_dim": 9})
+    again = Search(tmp_path, plan, base, "key")
+    again.give_up_broken_off()
+    asked = again.ask()
+    assert (asked.number, asked.values["embedding_dim"]) == (0, 8)
 
 
 def test_several_workers_run_every_trial_once(write_plan, dataset_folder, tmp_path):
