@@ -380,7 +380,7 @@ def train(
     config: Annotated[
         Path | None,
         typer.Option(
-            help="YAML configuration. Default, as shipped: quickstart.yaml, or the preset of model=NAME."
+            help="YAML configuration. Default, as shipped: quickstart.yaml, or model=NAME's preset."
         ),
     ] = None,
     data: Annotated[

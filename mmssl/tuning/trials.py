@@ -17,7 +17,6 @@ from mmssl.training.trainer import train
 from mmssl.tuning.plan import TuningPlan
 from mmssl.tuning.search import Asked, Search
 
-
 _NO_VALUE = "pruned, or diverged"
 
 
