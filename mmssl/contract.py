@@ -43,7 +43,10 @@ class RecommenderModel(Protocol):
 
 @runtime_checkable
 class EmbeddingModel(RecommenderModel, Protocol):
-    """A recommender whose score is the inner product of a user vector and an item vector."""
+    """A recommender whose score is the inner product of a user vector and an item vector.
+
+    One that is an ``ItemGraphModel`` too has the sum of both for its score.
+    """
 
     def embeddings(self) -> tuple[Tensor, Tensor]:
         """The final vectors of all users, (U, d), and of all items, (I, d), float32."""
@@ -54,17 +57,18 @@ class EmbeddingModel(RecommenderModel, Protocol):
 class ItemGraphModel(RecommenderModel, Protocol):
     """A recommender whose score of an item is what a user's training items send to it."""
 
-    def item_graph(self) -> sp.csr_array:
-        """S (I x I) float32, sparse: the scores of user u are row u of R S."""
+    def item_graph(self) -> sp.csr_array | None:
+        """S (I x I) float32, sparse: the scores of user u are row u of R S; None: nothing is sent,
+        as the configuration of a model with vectors may have it."""
         ...
 
 
 class TrainableModel(nn.Module):
     """A recommender that the trainer builds, trains, saves and goes on with.
 
-    Subclasses fulfil ``EmbeddingModel`` or ``ItemGraphModel`` and override of what stands here what
-    they need. What scoring needs and the constructor does not make again is best a parameter or a
-    buffer: then it is saved and restored.
+    Subclasses fulfil ``EmbeddingModel``, ``ItemGraphModel`` or both, and override of what stands
+    here what they need. What scoring needs and the constructor does not make again is best a
+    parameter or a buffer: then it is saved and restored.
     """
 
     what_to_lower: ClassVar[Mapping[str, str]] = {}

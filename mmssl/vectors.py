@@ -4,6 +4,17 @@ import torch
 from torch import Tensor
 
 
+def perturb(vectors: Tensor, uniform: Tensor, length: float) -> Tensor:
+    """e + epsilon sign(e) * n/|n|, row by row: the noise of SimGCL (Yu et al., SIGIR 2022).
+
+    Args:
+        vectors: (n, d), e.
+        uniform: (n, d) draws of U(0, 1), n.
+        length: epsilon.
+    """
+    return vectors + length * vectors.sign() * unit_rows(uniform)
+
+
 def unit_rows(vectors: Tensor) -> Tensor:
     """x / |x|, row by row: (n, d) to (n, d); a row shorter than 1e-12 becomes zero.
 

@@ -11,7 +11,7 @@ from mmssl.baselines.graph import GraphBaseline, GraphBaselineConfig, Sides, mea
 from mmssl.config import MixedPrecisionConfig, Positive, Weight
 from mmssl.data.sampling import Batch
 from mmssl.objectives.cross_view import cross_view
-from mmssl.vectors import unit_rows
+from mmssl.vectors import perturb
 
 
 class XSimGCLConfig(GraphBaselineConfig, MixedPrecisionConfig):
@@ -75,14 +75,3 @@ class XSimGCL(GraphBaseline):
             contrast = cross_view(one[distinct], other[distinct], self.config.temperature)
             contrasts[f"{side}_contrast"] = self.config.contrast_weight * contrast
         return self.ranking_losses(batch, final) | contrasts
-
-
-def perturb(vectors: Tensor, uniform: Tensor, length: float) -> Tensor:
-    """e + epsilon sign(e) * n/|n|, row by row.
-
-    Args:
-        vectors: (n, d), e.
-        uniform: (n, d) draws of U(0, 1), n.
-        length: epsilon.
-    """
-    return vectors + length * vectors.sign() * unit_rows(uniform)

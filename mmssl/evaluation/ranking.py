@@ -1,6 +1,6 @@
 """Full ranking, block by block on the device: every item is a candidate for every user."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -53,6 +53,31 @@ def item_graph_score(history: csr_array, graph: csr_array, device: torch.device)
         return torch.from_numpy((history[rows.cpu().numpy()] @ graph).toarray()).to(device)
 
     return score
+
+
+def added(scores: Sequence[Score]) -> Score:
+    """The sum of several scores, in their order."""
+
+    def score(rows: Tensor) -> Tensor:
+        total = scores[0](rows)
+        for other in scores[1:]:
+            total += other(rows)
+        return total
+
+    return score
+
+
+def product_deviation(users: Tensor, items: Tensor) -> float:
+    """The standard deviation of h_u . h_i over all pairs, from moments: no pair is computed.
+
+    Args:
+        users: (U, d).
+        items: (I, d).
+    """
+    user, item = users.double(), items.double()
+    squares = (user.T @ user / len(user)) * (item.T @ item / len(item))
+    mean = user.mean(dim=0) @ item.mean(dim=0)
+    return float((squares.sum() - mean**2).clamp(min=0).sqrt())
 
 
 def top_k_of_block(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:

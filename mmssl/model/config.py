@@ -52,6 +52,8 @@ class BackboneConfig(Section):
     """Under ``sampled``, neighbours drawn of each node at the first hop away from the step's users
     and items, the second, ...; the last one holds for all hops beyond. Features and relation
     embeddings of the step's users count as the first hop."""
+    dropout: Rate = 0.0
+    """On e^(0) of equation 10, each number by itself, before it is propagated."""
     relation_rate: Weight = 0.36
     """eta of equation 10: weight of the normalised relation embedding beside the id embedding."""
     feature_rate: Weight = 0.55
@@ -87,6 +89,21 @@ class NeighbourConfig(Section):
     """What a user's nearest users add to it in each layer of equation 10, times this; 0: none."""
     users: Count = 10
     """k: users of the highest cosine of their training interactions."""
+
+
+class WalkConfig(Section):
+    """Random walks over the training interactions, beside the learned vectors in the score.
+
+    y = h_u . h_i + weight (deviation of h_u . h_i / deviation of w_ui) w_ui, both over all users
+    and items; w_ui: what walks from the user's training items bring to i.
+    """
+
+    weight: Weight = 0.0
+    """0: the score is h_u . h_i alone. 1: both parts vary alike."""
+    steps: Count = 3
+    """The longest walks, in steps from item to item; the chances of all lengths are added."""
+    neighbours: Count = 100
+    """Items that an item's walks count for, at most: those reached most."""
 
 
 class RankingConfig(Section):
@@ -143,6 +160,17 @@ class ContrastConfig(Section):
     """What a modality's relation embedding is contrasted with: h_u or c_u."""
     stop_gradient: Literal["none", "relation", "anchor"] = "none"
     """Which of the two sides of a contrast gets no gradient from it."""
+
+
+class NoiseContrastConfig(Section):
+    """Contrast of two noisy views of the batch's users, and of its positive items (SimGCL; Yu et
+    al., SIGIR 2022): equation 10 twice more, with noise on every layer's vectors."""
+
+    weight: Weight = 0.0
+    """Of the users' contrast and of the items' alike; 0 switches both off."""
+    temperature: Positive = 0.2
+    noise: Positive = 0.1
+    """Length of the noise on a vector."""
 
 
 class AdversarialConfig(Section):
@@ -219,9 +247,11 @@ class MMSSLConfig(MixedPrecisionConfig):
     features: ProjectedFeatureConfig = ProjectedFeatureConfig()
     backbone: BackboneConfig = BackboneConfig()
     neighbours: NeighbourConfig = NeighbourConfig()
+    walks: WalkConfig = WalkConfig()
     ranking: RankingConfig = RankingConfig()
     relations: RelationConfig = RelationConfig()
     contrast: ContrastConfig = ContrastConfig()
+    noise_contrast: NoiseContrastConfig = NoiseContrastConfig()
     adversarial: AdversarialConfig = AdversarialConfig()
     reconstruction: ReconstructionConfig = ReconstructionConfig()
     optimiser: MMSSLOptimiserConfig = MMSSLOptimiserConfig()
@@ -230,6 +260,22 @@ class MMSSLConfig(MixedPrecisionConfig):
     def modalities(self) -> tuple[str, ...] | None:
         """Those to use; None for all that the dataset has."""
         return self.features.modalities
+
+    @property
+    def learns_from_features(self) -> bool:
+        """Whether F of equation 2 enters the final vectors or any part of the objective."""
+        return (
+            self.backbone.feature_rate > 0
+            or self.adversarial.weight > 0
+            or self.reconstruction.weight > 0
+            or self.optimiser.feature_l2 > 0
+            or self.relations.schedule == "steps"
+        )
+
+    @property
+    def learns_from_relations(self) -> bool:
+        """Whether H of equation 8 enters the final vectors or the objective."""
+        return self.backbone.relation_rate > 0 or self.contrast.weight > 0
 
     @model_validator(mode="after")
     def _rows_have_entries(self) -> "MMSSLConfig":

@@ -17,7 +17,7 @@ def refuse_what_is_too_large(
     """Check what holds rows over many items or over many users at once.
 
     That is the critic, with ``critic_items: all`` or many and with ``critic_hidden: catalogue``;
-    the stepwise refresh; and the contrast, which compares all of a batch's users.
+    the stepwise refresh; and the contrasts, which compare all of a batch's users, or items.
 
     Args:
         config: the run's configuration.
@@ -54,6 +54,10 @@ def refuse_what_is_too_large(
         needs.append(
             (8 * modalities * together**2, f"optimiser.batch_users={batch}", f"{_SAMPLED}")
         )
+    if config.noise_contrast.weight > 0:
+        # Similarities, their exponentials and gradients, of users or of items.
+        widest = min(batch, max(n_users, n_items))
+        needs.append((8 * widest**2, f"optimiser.batch_users={batch}", f"{_SAMPLED}"))
     if config.relations.schedule == "steps":
         # Similarities, observations, their product and its ranking.
         needs.append((6 * batch * n_items, "relations.schedule=steps", "epochs"))

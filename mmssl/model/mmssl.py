@@ -1,19 +1,19 @@
 """MMSSL (Wei et al., WWW 2023) composed of its parts; docs and tests name equations of METHOD."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding
+from torch.nn.functional import dropout, embedding
 
 from mmssl.contract import TrainableModel
 from mmssl.data.dataset import ModalityFeatures
-from mmssl.data.graphs import Adjacency, BipartiteGraph, csr_arrays, csr_tensors
+from mmssl.data.graphs import Adjacency, BipartiteGraph, binary, csr_arrays, csr_tensors
 from mmssl.data.neighbours import TwoSidedNeighbours
 from mmssl.data.sampling import Batch, BatchSampler, Sampler
-from mmssl.evaluation.ranking import inner_product
+from mmssl.evaluation.ranking import Score, added, inner_product, item_graph_score
 from mmssl.model.attention import CrossModalAttention
 from mmssl.model.config import MMSSLConfig
 from mmssl.model.features import Projection, TwoSided, gather_features, scale
@@ -29,12 +29,13 @@ from mmssl.model.relation_graphs import RelationGraphs
 from mmssl.model.side_graphs import build_side_graphs
 from mmssl.model.step import Step, StepSampler
 from mmssl.model.views import Graphs, Views, first_rows
+from mmssl.model.walks import Walks
 from mmssl.processes import ONE, Processes
-from mmssl.vectors import unit_rows
+from mmssl.vectors import perturb, unit_rows
 
 
 class MMSSL(TrainableModel):
-    """The recommender; fulfils ``mmssl.contract.EmbeddingModel``.
+    """The recommender; fulfils ``mmssl.contract.EmbeddingModel`` and ``ItemGraphModel``.
 
     A step of training is ``critic_losses(batch)`` (where there is a critic), a step of the critic,
     then ``losses(batch)`` and a step of everything else; both share one forward pass.
@@ -42,6 +43,8 @@ class MMSSL(TrainableModel):
 
     what_to_lower: ClassVar[Mapping[str, str]] = {
         "contrast": "contrast.weight (or raise contrast.temperature)",
+        "noise_contrast_user": "noise_contrast.weight (or raise noise_contrast.temperature)",
+        "noise_contrast_item": "noise_contrast.weight (or raise noise_contrast.temperature)",
         "generator": "adversarial.weight",
         "reconstruction": "reconstruction.weight",
         "wasserstein": "adversarial.critic_learning_rate",
@@ -112,6 +115,8 @@ class MMSSL(TrainableModel):
         self.observed = Adjacency(observed, device)
         self.graph = BipartiteGraph(observed, normalisation, device, dtype)
         self.side_graphs = build_side_graphs(config.neighbours, observed, features, device, dtype)
+        self._history = binary(observed)
+        self._walks = Walks(config.walks, self._history) if config.walks.weight else None
         neighbours = (
             TwoSidedNeighbours(self.graph.edges, normalisation)
             if backbone.propagation == "sampled"
@@ -139,6 +144,7 @@ class MMSSL(TrainableModel):
         self.objective = Objective(config, self.observed, self.critic, processes)
         self._pending: tuple[Batch, Step, Views] | None = None
         self._scoring: tuple[Tensor, Tensor] | None = None
+        self._score: Score | None = None
         self._scored_along: Mapping[str, BipartiteGraph] | None = None
 
     # --- forward -----------------------------------------------------------------------------
@@ -179,11 +185,15 @@ class MMSSL(TrainableModel):
                 for m, side in sides.items()
             }
 
-        features = own(gather_features(projected, graphs.features))
-        relations = {
-            m: TwoSided(graph.to_users @ ids.item, graph.to_items @ ids.user)
-            for m, graph in graphs.relations.items()
-        }
+        features, relations = {}, {}
+        # Steps are many, and these products a good part of one.
+        if self.config.learns_from_features or not self.training:
+            features = own(gather_features(projected, graphs.features))
+        if self.config.learns_from_relations or not self.training:
+            relations = {
+                m: TwoSided(graph.to_users @ ids.item, graph.to_items @ ids.user)
+                for m, graph in graphs.relations.items()
+            }
         start = TwoSided(
             self._fuse(
                 first_rows(ids.user, graphs.start_users),
@@ -194,21 +204,46 @@ class MMSSL(TrainableModel):
                 [side.item for side in relations.values()],
             ),
         )
-        collaborative = propagate(
+        collaborative = self._propagate(start, graphs)
+        relations = own(relations)
+        final, rate = collaborative, backbone.feature_rate
+        if rate:
+            final = TwoSided(
+                final.user + rate * sum_of_units([f.user for f in features.values()]),
+                final.item + rate * sum_of_units([f.item for f in features.values()]),
+            )
+        perturbed = None
+        if self.training and self.config.noise_contrast.weight > 0:
+            perturbed = (
+                self._propagate(start, graphs, self._perturb),
+                self._propagate(start, graphs, self._perturb),
+            )
+        return Views(features, relations, collaborative, final, perturbed)
+
+    def _propagate(
+        self,
+        start: TwoSided,
+        graphs: Graphs,
+        perturb: Callable[[Tensor], Tensor] | None = None,
+    ) -> TwoSided:
+        """c of equation 10 from e^(0), of which dropout leaves out other numbers every time."""
+        backbone = self.config.backbone
+        if backbone.dropout and self.training:
+            start = TwoSided(
+                dropout(start.user, backbone.dropout), dropout(start.item, backbone.dropout)
+            )
+        return propagate(
             start,
             graphs.layers,
             backbone.propagation_order,
             backbone.final_softmax,
             (graphs.users, graphs.items),
             self.side_graphs,
+            perturb,
         )
-        relations = own(relations)
-        rate = backbone.feature_rate
-        final = TwoSided(
-            collaborative.user + rate * sum_of_units([f.user for f in features.values()]),
-            collaborative.item + rate * sum_of_units([f.item for f in features.values()]),
-        )
-        return Views(features, relations, collaborative, final)
+
+    def _perturb(self, vectors: Tensor) -> Tensor:
+        return perturb(vectors, torch.rand_like(vectors), self.config.noise_contrast.noise)
 
     def _project(self, items: Tensor | None = None) -> dict[str, Tensor]:
         return {m: p(items) for m, p in zip(self.modalities, self.projections, strict=True)}
@@ -303,7 +338,7 @@ class MMSSL(TrainableModel):
 
     def train(self, mode: bool = True) -> Self:
         """As in torch; forgets the vectors that ``score`` keeps."""
-        self._scoring = None
+        self._scoring = self._score = None
         return super().train(mode)
 
     @torch.no_grad()
@@ -325,13 +360,27 @@ class MMSSL(TrainableModel):
             final = self().final
             self.train(was_training)
             self._scoring = final.user.float(), final.item.float()
+            self._score = None
             self._scored_along = self.relations.graphs
         return self._scoring
 
+    def item_graph(self) -> sp.csr_array | None:
+        """What the walks add to the score, (I, I) float32; None without walks."""
+        return None if self._walks is None else self._walks.beside(*self.embeddings())
+
     def score(self, users: Tensor) -> Tensor:
-        """y = h_u . h_i for user rows (b,) int64 and all items: (b, I) float32."""
-        user, item = self.embeddings()
-        return inner_product(user, item)(users)
+        """y = h_u . h_i, and what walks add, for user rows (b,) int64 and all items.
+
+        (b, I) float32.
+        """
+        vectors = self.embeddings()
+        if self._score is None:
+            graph = self.item_graph()
+            parts = [inner_product(*vectors)]
+            if graph is not None:
+                parts.append(item_graph_score(self._history, graph, self.device))
+            self._score = added(parts)
+        return self._score(users)
 
     # --- what is kept ------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from mmssl.objectives.adversarial import (
     real_rows,
 )
 from mmssl.objectives.bpr import batch_l2, bpr
+from mmssl.objectives.cross_view import cross_view
 from mmssl.objectives.info_nce import info_nce
 from mmssl.objectives.reconstruction import reconstruction
 from mmssl.objectives.softmax import sampled_softmax
@@ -129,8 +130,10 @@ class Objective:
             if step.shared is None
             else self._softmax(own.users, step.shared, users, positives, views.final.item),
             "embedding_l2": config.optimiser.embedding_l2 * batch_l2(*shrunk),
-            "feature_l2": config.optimiser.feature_l2 * feature_l2(views.features, self._shape),
         }
+        if config.optimiser.feature_l2 > 0:
+            part = config.optimiser.feature_l2 * feature_l2(views.features, self._shape)
+            parts["feature_l2"] = part
         if config.reconstruction.weight > 0:
             features = views.features.values()
             parts["reconstruction"] = config.reconstruction.weight * reconstruction(
@@ -145,6 +148,10 @@ class Objective:
                 distinct = torch.unique(distinct)
             contrast = config.contrast.weight * self._contrast(distinct, views)
             parts |= self._weighted({"contrast": contrast}, distinct)
+        if views.perturbed is not None:
+            one, other = views.perturbed
+            parts |= self._noise_contrast("user", batch.users, one.user, other.user)
+            parts |= self._noise_contrast("item", batch.positives, one.item, other.item)
         if self._critic is not None:
             generator = self._generator_loss(self._critic, step, views)
             parts |= self._weighted({"generator": generator}, step.block)
@@ -172,6 +179,16 @@ class Objective:
                 relation = relation.detach()
             parts.append(info_nce(relation, anchors, contrast.temperature, own))
         return torch.stack(parts).sum()
+
+    def _noise_contrast(
+        self, side: str, rows: Tensor, one: Tensor, other: Tensor
+    ) -> dict[str, Tensor]:
+        """Distinct nodes of the batch, each to be told from the others in the other noisy view."""
+        settings, distinct = self._config.noise_contrast, torch.unique(rows)
+        own = self._processes.part(len(distinct))
+        places = torch.arange(len(distinct), device=distinct.device)[own]
+        contrast = cross_view(one[distinct[own]], other[distinct], settings.temperature, places)
+        return self._weighted({f"noise_contrast_{side}": settings.weight * contrast}, distinct)
 
     def _generator_loss(self, critic: Critic, step: Step, views: Views) -> Tensor:
         """lambda_g L_G on this process's part of a step's block."""

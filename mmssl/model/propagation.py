@@ -1,7 +1,9 @@
 """Propagation of the id embeddings along the interaction graph (METHOD equation 10)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
+
+from torch import Tensor
 
 from mmssl.data.graphs import Graph
 from mmssl.model.features import TwoSided
@@ -16,6 +18,7 @@ def propagate(
     final_softmax: bool = False,
     rows: tuple[int, int] | None = None,
     beside: SideGraphs = SideGraphs(None, None),  # noqa: B008 - frozen
+    perturb: Callable[[Tensor], Tensor] | None = None,
 ) -> TwoSided:
     """c: the mean over layers 0..L of the embeddings that the graphs carry from side to side.
 
@@ -31,6 +34,7 @@ def propagate(
             0, when left out.
         beside: what the layer before adds within each side: u_l = A_ui i_(l-1) + S_u u_(l-1), and
             for the items alike.
+        perturb: done to each side's vectors of every layer above 0, as the next layer sees them.
     """
     user, item = start.user, start.item
     n_users, n_items = rows or (len(user), len(item))
@@ -49,6 +53,8 @@ def propagate(
         if squash:
             item = item.softmax(dim=1)
         user = next_user
+        if perturb is not None:
+            user, item = perturb(user), perturb(item)
         user_sum = user_sum + first_rows(user, n_users)
         item_sum = item_sum + first_rows(item, n_items)
     return TwoSided(user_sum / (len(graphs) + 1), item_sum / (len(graphs) + 1))

@@ -18,13 +18,15 @@ class Views:
     """
 
     features: dict[str, TwoSided]
-    """F of equation 2, a modality."""
+    """F of equation 2, a modality; none in a step of training that has no use for them."""
     relations: dict[str, TwoSided]
-    """H of equation 8, a modality."""
+    """H of equation 8, a modality; none in a step of training that has no use for them."""
     collaborative: TwoSided
     """c of equation 10."""
     final: TwoSided
     """h of equation 11."""
+    perturbed: tuple[TwoSided, TwoSided] | None = None
+    """c twice more, each time with noise of its own; None where nothing contrasts them."""
 
 
 @dataclass(frozen=True)

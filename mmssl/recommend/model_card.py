@@ -5,14 +5,17 @@ from scipy.sparse import csr_array
 from mmssl.recommend.model_info import ModelInfo
 
 
-def model_card(info: ModelInfo, train: csr_array, val: csr_array, *, dim: int | None) -> str:
+def model_card(
+    info: ModelInfo, train: csr_array, val: csr_array, *, dim: int | None, item_graph: bool
+) -> str:
     """The model card as Markdown; every figure in it comes from the model itself.
 
     Args:
         info: what the model is.
         train: U x I training interactions.
         val: U x I validation interactions.
-        dim: length of the vectors; None where an item graph scores.
+        dim: length of the vectors; None where there are none.
+        item_graph: whether an item graph scores, alone or beside the vectors.
     """
     encoders = "\n".join(
         f"| {modality} | {f'`{uri}`' if uri else 'features made elsewhere'} |"
@@ -27,16 +30,19 @@ def model_card(info: ModelInfo, train: csr_array, val: csr_array, *, dim: int | 
     cold_users = int((train.sum(axis=1) == 0).sum())
     cold_items = int((train.sum(axis=0) == 0).sum())
     origin = "interactions and the items' media" if info.encoders else "interactions alone"
-    scoring = (
-        "an item's score is what the items of a user's history send to it along a graph"
-        if dim is None
-        else f"an item's score for a user is the inner product of two vectors ({dim} numbers each)"
-    )
-    scores = (
-        "`item_graph.safetensors` (weights from item to item)"
-        if dim is None
-        else "`vectors.safetensors` (final user and item vectors)"
-    )
+    told = {
+        "vectors": (
+            f"the inner product of two vectors ({dim} numbers each)",
+            "`vectors.safetensors` (final user and item vectors)",
+        ),
+        "graph": (
+            "what the items of a user's history send along a graph",
+            "`item_graph.safetensors` (weights from item to item)",
+        ),
+    }
+    parts = [told["vectors"]] * (dim is not None) + [told["graph"]] * item_graph
+    scoring = "an item's score for a user is " + ", plus ".join(what for what, _ in parts)
+    scores = ", ".join(file for _, file in parts)
     media = f"\n| modality | encoder |\n|---|---|\n{encoders}\n" if info.encoders else ""
     return f"""\
 # {info.name}, variant {info.variant}

@@ -17,7 +17,7 @@ from extract.errors import InputError
 from extract.files import atomic_folder, read_json, sha256_file, write_json, write_text
 from extract.versions import installed_versions
 from mmssl.data.graphs import csr_arrays, csr_tensors
-from mmssl.evaluation.ranking import Score, inner_product, item_graph_score
+from mmssl.evaluation.ranking import Score, added, inner_product, item_graph_score
 from mmssl.recommend.model_card import model_card
 from mmssl.recommend.model_info import ModelInfo
 
@@ -28,7 +28,7 @@ _FILES = {
     "graphs.safetensors",
     "seen.safetensors",
 }
-# What scores: vectors of both sides, or a graph of items.
+# What scores: vectors of both sides, a graph of items, or both.
 _VECTORS, _ITEM_GRAPH = "vectors.safetensors", "item_graph.safetensors"
 # A panic of polars is no Exception, but a BaseException.
 _UNREADABLE = (
@@ -48,7 +48,7 @@ class _Manifest(BaseModel):
     users: int
     items: int
     dim: int | None
-    """Length of the vectors; None where an item graph scores."""
+    """Length of the vectors; None where an item graph alone scores."""
     libraries: dict[str, str]
     files: dict[str, str]
 
@@ -71,24 +71,26 @@ class SavedModel:
     val: csr_array
     """Validation interactions, U x I of ones."""
     user_vectors: Tensor | None = None
-    """(U, d) float32, h_u; the score of an item is its inner product with h_i."""
+    """(U, d) float32, h_u; an item's score is its inner product with h_i."""
     item_vectors: Tensor | None = None
     """(I, d) float32, h_i."""
     item_graph: csr_array | None = None
-    """(I, I) float32, in the place of vectors: scores are the rows of ``train @ item_graph``."""
+    """(I, I) float32: scores are the rows of ``train @ item_graph``, added to those of the vectors
+    where there are both."""
 
     @property
     def dim(self) -> int | None:
-        """Length of the vectors; None where an item graph scores."""
+        """Length of the vectors; None where an item graph alone scores."""
         return None if self.item_vectors is None else self.item_vectors.shape[1]
 
     def score(self, device: torch.device) -> Score:
         """What ranks the items for (b,) user rows, on a device."""
+        parts: list[Score] = []
+        if self.user_vectors is not None and self.item_vectors is not None:
+            parts.append(inner_product(self.user_vectors.to(device), self.item_vectors.to(device)))
         if self.item_graph is not None:
-            return item_graph_score(self.train, self.item_graph, device)
-        assert self.user_vectors is not None
-        assert self.item_vectors is not None
-        return inner_product(self.user_vectors.to(device), self.item_vectors.to(device))
+            parts.append(item_graph_score(self.train, self.item_graph, device))
+        return added(parts)
 
     def seen(self) -> csr_array:
         """What each user is known to have interacted with, training and validation together."""
@@ -109,9 +111,7 @@ class SavedModel:
             _write_tensors(self.parameters, new / "model.safetensors")
             if self.item_graph is not None:
                 _write_tensors(_weighted_graph(self.item_graph), new / _ITEM_GRAPH)
-            else:
-                assert self.user_vectors is not None
-                assert self.item_vectors is not None
+            if self.user_vectors is not None and self.item_vectors is not None:
                 vectors = {"user": self.user_vectors, "item": self.item_vectors}
                 _write_tensors(vectors, new / _VECTORS)
             _write_tensors(csr_tensors(self.graphs), new / "graphs.safetensors")
@@ -128,7 +128,13 @@ class SavedModel:
             )
             write_text(
                 new / "README.md",
-                model_card(self.info, self.train, self.val, dim=self.dim),
+                model_card(
+                    self.info,
+                    self.train,
+                    self.val,
+                    dim=self.dim,
+                    item_graph=self.item_graph is not None,
+                ),
             )
             write_json(new / "config.json", manifest.model_dump(mode="json"))
 
@@ -167,9 +173,9 @@ class SavedModel:
         if _VECTORS in manifest.files:
             vectors = load_file(folder / _VECTORS)
             scoring = {"user_vectors": vectors["user"], "item_vectors": vectors["item"]}
-        else:
+        if _ITEM_GRAPH in manifest.files:
             graph = load_file(folder / _ITEM_GRAPH)
-            scoring = {"item_graph": _read_weighted_graph(graph, manifest.items)}
+            scoring["item_graph"] = _read_weighted_graph(graph, manifest.items)
         shape = (manifest.users, manifest.items)
         graphs = csr_arrays(load_file(folder / "graphs.safetensors"), shape)
         seen = csr_arrays(load_file(folder / "seen.safetensors"), shape)
@@ -211,10 +217,13 @@ class SavedModel:
         if self.item_graph is not None:
             if self.item_graph.shape != (items, items):
                 return f"the item graph is {self.item_graph.shape}, not {(items, items)}"
-            finite = bool(np.isfinite(self.item_graph.data).all())
-            return None if finite else "the item graph holds NaN or infinite values"
+            if not bool(np.isfinite(self.item_graph.data).all()):
+                return "the item graph holds NaN or infinite values"
         if self.user_vectors is None or self.item_vectors is None:
-            return "it has neither vectors nor an item graph"
+            if (self.user_vectors is None) != (self.item_vectors is None):
+                return "it has vectors of one side alone"
+            nothing = self.item_graph is None
+            return "it has neither vectors nor an item graph" if nothing else None
         if self.user_vectors.ndim != 2:
             return f"user vectors are {tuple(self.user_vectors.shape)}, not a matrix"
         dim = self.user_vectors.shape[1]
@@ -242,7 +251,7 @@ def _read_manifest(path: Path) -> _Manifest:
         raise InputError(f"{path}: {where}: {first['msg']}") from None
     # Nothing outside the folder is opened, and nothing in it without its digest.
     wanted = _FILES | {_VECTORS if manifest.dim is not None else _ITEM_GRAPH}
-    if set(manifest.files) != wanted:
+    if not wanted <= set(manifest.files) <= wanted | {_ITEM_GRAPH}:
         raise InputError(f"{path}: files: expected the digests of {', '.join(sorted(wanted))}")
     return manifest
 

@@ -20,13 +20,12 @@ def export_model(
     popularity: Evaluation,
 ) -> None:
     """Write parameters, what scores, relation graphs, ids, seen items and the model card."""
-    scoring: dict[str, Any]
+    scoring: dict[str, Any] = {}
     if isinstance(model, ItemGraphModel):
-        scoring = {"item_graph": model.item_graph()}
-    else:
-        assert isinstance(model, EmbeddingModel)
+        scoring["item_graph"] = model.item_graph()
+    if isinstance(model, EmbeddingModel):
         users, items = model.embeddings()
-        scoring = {"user_vectors": users.cpu(), "item_vectors": items.cpu()}
+        scoring |= {"user_vectors": users.cpu(), "item_vectors": items.cpu()}
     config = model.config
     SavedModel(
         info=ModelInfo(

@@ -4,10 +4,11 @@ import torch
 from scipy.sparse import csr_array
 
 from extract.errors import InputError
-from mmssl.baselines.xsimgcl import XSimGCL, XSimGCLConfig, perturb
+from mmssl.baselines.xsimgcl import XSimGCL, XSimGCLConfig
 from mmssl.config import TrainingConfig
 from mmssl.data.graphs import SparseMatrix
 from mmssl.data.sampling import Batch
+from mmssl.vectors import perturb
 
 # User 6 and item 5 have no interaction.
 OBSERVED = np.array(
