@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from mmssl.vectors import unit_rows
+from mmssl.vectors import perturb, unit_rows
 
 
 def test_rows_have_length_one_and_zeros_stay():
@@ -15,3 +15,17 @@ def test_a_row_of_zeros_sends_no_gradient_and_another_sends_the_right_one():
     assert vectors.grad[0].tolist() == [0, 0]
     # d (x / |x|) / dx = (y^2, -x y) / |x|^3
     np.testing.assert_allclose(vectors.grad[1], np.array([4.0, -2.0]) / 5**1.5)
+
+
+def test_noise_has_its_length_and_stays_in_the_orthant():
+    draw = torch.Generator().manual_seed(0)
+    vectors = torch.randn(50, 8, generator=draw, dtype=torch.float64)
+    uniform = torch.rand(50, 8, generator=draw, dtype=torch.float64)
+    noise = perturb(vectors, uniform, 0.2) - vectors
+    np.testing.assert_allclose(noise.norm(dim=1).numpy(), np.full(50, 0.2))
+    assert (noise * vectors >= 0).all()
+    # Among the rows' proportions are the draws'.
+    np.testing.assert_allclose(
+        (noise.abs() / noise.abs().sum(dim=1, keepdim=True)).numpy(),
+        (uniform / uniform.sum(dim=1, keepdim=True)).numpy(),
+    )

@@ -8,7 +8,6 @@ from mmssl.baselines.xsimgcl import XSimGCL, XSimGCLConfig
 from mmssl.config import TrainingConfig
 from mmssl.data.graphs import SparseMatrix
 from mmssl.data.sampling import Batch
-from mmssl.vectors import perturb
 
 # User 6 and item 5 have no interaction.
 OBSERVED = np.array(
@@ -113,20 +112,6 @@ def test_a_step_takes_one_forward_pass(monkeypatch):
     monkeypatch.setattr(SparseMatrix, "__matmul__", counted)
     gcl.losses(BATCH)
     assert len(products) == 2 * 3
-
-
-def test_noise_has_its_length_and_stays_in_the_orthant():
-    draw = torch.Generator().manual_seed(0)
-    vectors = torch.randn(50, 8, generator=draw, dtype=torch.float64)
-    uniform = torch.rand(50, 8, generator=draw, dtype=torch.float64)
-    noise = perturb(vectors, uniform, 0.2) - vectors
-    np.testing.assert_allclose(noise.norm(dim=1).numpy(), np.full(50, 0.2))
-    assert (noise * vectors >= 0).all()
-    # Among the rows' proportions are the draws'.
-    np.testing.assert_allclose(
-        (noise.abs() / noise.abs().sum(dim=1, keepdim=True)).numpy(),
-        (uniform / uniform.sum(dim=1, keepdim=True)).numpy(),
-    )
 
 
 def test_every_step_has_noise_of_its_own():

@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.sparse import csr_array, random_array
 
-from mmssl.evaluation.ranking import inner_product, rank_blocks, top_k, top_k_of_block
+from mmssl.evaluation.ranking import (
+    added,
+    inner_product,
+    product_deviation,
+    rank_blocks,
+    top_k,
+    top_k_of_block,
+)
 
 
 def slow_list(scores: np.ndarray, excluded: set[int], k: int) -> list[int]:
@@ -151,3 +158,20 @@ def test_a_full_ranking_of_tiktok_s_size_takes_about_a_second_at_most():
     top_k(score, np.arange(6_130), exclude, 50)
     # 0.2 s on 2 idle cores; the margin is for a machine busy with other tests.
     assert time.perf_counter() - start < 5
+
+
+def test_scores_are_added_in_a_tensor_of_their_own():
+    one, other = torch.ones(3, 2), torch.full((3, 2), 2.0)
+    together = added([lambda rows: one[rows], lambda rows: other[rows]])
+    assert together(torch.tensor([2, 0])).tolist() == [[3, 3], [3, 3]]
+    assert one.eq(1).all()
+    assert other.eq(2).all()
+
+
+def test_the_deviation_of_products_needs_no_product():
+    draw = torch.Generator().manual_seed(0)
+    users = torch.randn(40, 5, generator=draw) + 0.3
+    items = torch.randn(30, 5, generator=draw) - 0.1
+    wanted = (users.double() @ items.double().T).std(correction=0)
+    assert product_deviation(users, items) == pytest.approx(float(wanted), rel=1e-9)
+    assert product_deviation(torch.ones(2, 3), torch.ones(4, 3)) == 0

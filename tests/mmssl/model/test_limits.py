@@ -25,6 +25,12 @@ ALL = "adversarial.critic_items=all"
         (("adversarial.critic_items=1000000",), 1_000_000, "about 17 GiB"),
         # 8 x 2 x 40,000^2 x 4 bytes
         (("optimiser.batch_users=90000", "adversarial.weight=0"), 20, "about 95 GiB"),
+        # 8 x 40,000^2 x 4 bytes: of the users, who are more than the items
+        (
+            ("optimiser.batch_users=90000", "noise_contrast.weight=1", "contrast.weight=0"),
+            20,
+            "about 48 GiB",
+        ),
         # 6 x 1024 x 1,000,000 x 4 bytes: 23 GiB
         (("relations.schedule=steps",), 1_000_000, "about 23 GiB"),
     ],

@@ -248,3 +248,97 @@ def test_the_l2_of_the_ids_leaves_the_features_alone():
     )
     wanted = 0.5 * 0.5 * sum(vectors.square().sum() for vectors in ids) / 2
     torch.testing.assert_close(found, wanted)
+
+
+def test_the_noise_contrast_tells_distinct_nodes_apart_in_two_noisy_views(monkeypatch):
+    """Against numpy; the two views differ, and nodes that stand twice in the batch count once."""
+    model = build(CHECKERBOARD, "noise_contrast.weight=0.5", "noise_contrast.temperature=0.3",
+                  "contrast.weight=0", "adversarial.weight=0")  # fmt: skip
+    kept = []
+    forward = model.forward
+
+    def keeping(drawn=None):
+        kept.append(forward(drawn))
+        return kept[-1]
+
+    monkeypatch.setattr(model, "forward", keeping)
+    model.train()
+    parts = model.losses(batch([3, 0, 3], [2, 1, 4], [1, 2, 1]))
+    (views,) = kept
+    for side, rows in (("user", [0, 3]), ("item", [1, 2, 4])):
+        one, other = (getattr(view, side).detach().numpy()[rows] for view in views.perturbed)
+        assert not np.allclose(one, other)
+        one, other = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (one, other))
+        chances = np.exp(one @ other.T / 0.3)
+        wanted = -np.log(np.diag(chances) / chances.sum(axis=1)).mean()
+        assert parts[f"noise_contrast_{side}"].item() == pytest.approx(0.5 * wanted, rel=1e-5)
+    model.eval()
+    assert model.forward().perturbed is None
+
+
+def test_a_noisy_view_is_propagated_with_noise_of_its_length():
+    settings = ("noise_contrast.weight=0.5", "noise_contrast.noise=0.25", "backbone.layers=1")
+    model = build(CHECKERBOARD, *settings, "backbone.relation_rate=0", "adversarial.weight=0")
+    model.train()
+    views = model.forward()
+    for view in views.perturbed:
+        # c is the mean of layers 0 and 1, of which layer 1 alone has noise.
+        moved = 2 * (view.item - views.collaborative.item)
+        torch.testing.assert_close(moved.norm(dim=1), torch.full((12,), 0.25))
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.4])
+def test_dropout_leaves_out_numbers_of_layer_0_alone_and_only_in_training(rate):
+    model = build(CHECKERBOARD, f"backbone.dropout={rate}", "backbone.layers=0",
+                  "backbone.relation_rate=0", "backbone.feature_rate=0")  # fmt: skip
+    model.train()
+    ratio = (model.forward().final.user / model.user_id).detach()
+    kept = 1 / (1 - rate)
+    assert torch.isclose(ratio, torch.tensor(kept)).logical_or(ratio == 0).all()
+    assert bool((ratio == 0).any()) is bool(rate)
+    model.eval()
+    torch.testing.assert_close(model.forward().final.user, model.user_id)
+
+
+def test_a_step_leaves_out_what_nothing_learns_from_and_comes_to_the_same(monkeypatch):
+    bare = ("backbone.relation_rate=0", "backbone.feature_rate=0", "contrast.weight=0",
+            "adversarial.weight=0", "optimiser.feature_l2=0")  # fmt: skip
+
+    def step():
+        model = build(CHECKERBOARD, *bare)
+        model.train()
+        views = model.forward()
+        parts = model.losses(batch([3, 0], [2, 1], [1, 2]))
+        sum(parts.values()).backward()
+        return views, parts, model.user_id.grad
+
+    views, parts, gradient = step()
+    assert not views.features
+    assert not views.relations
+    monkeypatch.setattr(MMSSLConfig, "learns_from_features", True)
+    monkeypatch.setattr(MMSSLConfig, "learns_from_relations", True)
+    whole, as_before, wanted = step()
+    assert set(whole.features) == set(whole.relations) == {"image"}
+    torch.testing.assert_close(parts, as_before)
+    torch.testing.assert_close(gradient, wanted)
+
+
+@pytest.mark.parametrize(
+    ("setting", "features", "relations"),
+    [
+        ("backbone.relation_rate=0.1", False, True),
+        ("contrast.weight=0.1", False, True),
+        ("backbone.feature_rate=0.1", True, False),
+        ("adversarial.weight=0.1", True, False),
+        ("reconstruction.weight=0.1", True, False),
+        ("optimiser.feature_l2=0.1", True, False),
+        ("relations.schedule=steps", True, False),
+    ],
+)
+def test_what_needs_features_or_relations_has_them(setting, features, relations):
+    bare = ["backbone.relation_rate=0", "backbone.feature_rate=0", "contrast.weight=0",
+            "adversarial.weight=0", "optimiser.feature_l2=0"]  # fmt: skip
+    model = build(CHECKERBOARD, *bare, setting).train()
+    views = model.forward()
+    assert bool(views.features) is features
+    assert bool(views.relations) is relations

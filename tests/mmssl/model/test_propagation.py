@@ -57,3 +57,12 @@ def test_the_final_softmax_squashes_the_last_layer_only(start):
     item = (graph.to_items @ user).softmax(dim=1)
     torch.testing.assert_close(ours.user, (start.user + user) / 2)
     torch.testing.assert_close(ours.item, (start.item + item) / 2)
+
+
+def test_what_perturbs_a_layer_reaches_the_next_and_the_mean_but_not_the_start(start):
+    graph = symmetric()
+    ours = propagate(start, [graph] * 2, "simultaneous", perturb=lambda vectors: vectors + 1)
+    user_1, item_1 = graph.to_users @ start.item + 1, graph.to_items @ start.user + 1
+    user_2, item_2 = graph.to_users @ item_1 + 1, graph.to_items @ user_1 + 1
+    torch.testing.assert_close(ours.user, (start.user + user_1 + user_2) / 3)
+    torch.testing.assert_close(ours.item, (start.item + item_1 + item_2) / 3)

@@ -55,6 +55,7 @@ def losses_and_gradients(dataset, processes, *settings):
         ("adversarial.critic_weights=from_vectors", "adversarial.critic_output=sigmoid"),
         ("adversarial.real_rows=observed", "adversarial.critic_items=all"),
         ("reconstruction.weight=0.7", "features.missing=learned"),
+        ("noise_contrast.weight=0.4", "backbone.dropout=0.2", "walks.weight=1"),
     ],
 )
 def test_losses_and_gradients_add_up_to_those_of_one_process(dataset, count, settings):

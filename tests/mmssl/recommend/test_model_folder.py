@@ -127,7 +127,8 @@ def test_seen_joins_training_and_validation(saved):
         ({"user_vectors": torch.full((4, 2), torch.nan)}, "user vectors hold NaN"),
         ({"val": csr_array((4, 6), dtype=np.float32)}, "val is 4 x 6, not 4 x 5"),
         ({"graphs": {"text": csr_array((4, 5))}}, r"graphs of \['text'\], encoders of \['au"),
-        ({"user_vectors": None}, "neither vectors nor an item graph"),
+        ({"user_vectors": None}, "vectors of one side alone"),
+        ({"user_vectors": None, "item_vectors": None}, "neither vectors nor an item graph"),
         ({"item_graph": csr_array((5, 4))}, r"the item graph is \(5, 4\), not \(5, 5\)"),
         ({"item_graph": csr_array(np.diag([np.nan] * 5))}, "the item graph holds NaN"),
     ],
@@ -218,6 +219,23 @@ def test_a_file_that_is_not_in_the_list_is_not_trusted(saved, tmp_path):
     del config["files"]["vectors.safetensors"]
     (folder / "config.json").write_text(json.dumps(config))
     assert_refused(folder, "vectors.safetensors")
+
+
+def test_vectors_and_an_item_graph_score_together(saved, tmp_path):
+    graph = csr_array(np.arange(25, dtype=np.float32).reshape(5, 5))
+    both = replace(saved, item_graph=graph)
+    both.save(tmp_path / "model")
+    loaded = SavedModel.load(tmp_path / "model")
+    rows = torch.tensor([1, 3])
+    wanted = saved.user_vectors[rows] @ saved.item_vectors.T
+    wanted = wanted + torch.from_numpy((saved.train @ graph).toarray()[rows])
+    torch.testing.assert_close(loaded.score(torch.device("cpu"))(rows), wanted)
+    assert loaded.dim == 2
+    card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    assert "two vectors (2 numbers each), plus what the items of a user's history send" in card
+    assert "`item_graph.safetensors` (weights from item to item)" in card
+    (tmp_path / "model" / "item_graph.safetensors").unlink()
+    assert_refused(tmp_path / "model", "item_graph.safetensors: missing")
 
 
 def test_a_folder_without_a_model_says_what_to_name(tmp_path):

@@ -48,6 +48,10 @@ CHANGES = {
     "neighbours.items": 3,
     "neighbours.user_rate": 0.5,
     "neighbours.users": 3,
+    "backbone.dropout": 0.3,
+    "noise_contrast.weight": 0.3,
+    "noise_contrast.temperature": 0.5,
+    "noise_contrast.noise": 0.5,
     "ranking.loss": "softmax",
     "ranking.negatives": 8,
     "ranking.temperature": 0.2,
@@ -97,13 +101,18 @@ CHANGES = {
 }
 
 # These change what is kept, or what it is called, not each step.
-OTHERWISE_TESTED = {"model", "name", "selection_metric", "optimiser.epochs", "optimiser.patience"}
+OTHERWISE_TESTED = {
+    *("model", "name", "selection_metric", "optimiser.epochs", "optimiser.patience"),
+    *("walks.weight", "walks.steps", "walks.neighbours"),
+}
 
 
 # What an option needs to be possible, or to mean anything; the same in the run it is compared with.
 NEEDS = {
     "neighbours.items": {"neighbours.item_rate": 0.5},
     "neighbours.users": {"neighbours.user_rate": 0.5},
+    "noise_contrast.temperature": {"noise_contrast.weight": 0.3},
+    "noise_contrast.noise": {"noise_contrast.weight": 0.3},
     "ranking.negatives": {"ranking.loss": "softmax"},
     "ranking.temperature": {"ranking.loss": "softmax"},
     "optimiser.embedding_l2_on": {"optimiser.embedding_l2": 0.1},
@@ -181,6 +190,22 @@ def test_epochs_and_patience_end_training(dataset, tmp_path):
     still = {"optimiser.learning_rate": 1e-12, "optimiser.weight_decay": 0, "relations.warm_up": 99}
     run(dataset, tmp_path / "still", {**still, "optimiser.epochs": 50, "optimiser.patience": 2})
     assert len(epochs(tmp_path / "still")) == 3
+
+
+def test_the_walks_enter_the_scores_of_the_saved_model_and_nothing_learned(dataset, tmp_path):
+    walking = {"walks.weight": 1.0, "optimiser.epochs": 1}
+    changes = [{}, {"walks.weight": 0.5}, {"walks.steps": 1}, {"walks.neighbours": 2}]
+    scores, learned = [], []
+    for number, change in enumerate([{"walks.weight": 0.0}, *changes]):
+        out = tmp_path / str(number)
+        run(dataset, out, {**walking, **change})
+        saved = SavedModel.load(out)
+        scores.append(saved.score(torch.device("cpu"))(torch.arange(5)))
+        learned.append(saved.parameters["user_id"])
+    assert all(torch.equal(learned[0], other) for other in learned[1:])
+    for one in range(len(scores)):
+        for other in range(one):
+            assert not torch.allclose(scores[one], scores[other])
 
 
 def test_the_selection_metric_chooses_the_epoch(dataset, tmp_path):
