@@ -12,7 +12,7 @@ from mmssl.contract import TrainableModel
 from mmssl.data.dataset import ModalityFeatures
 from mmssl.data.graphs import Adjacency, BipartiteGraph, binary, csr_arrays, csr_tensors
 from mmssl.data.neighbours import TwoSidedNeighbours
-from mmssl.data.sampling import Batch, BatchSampler, Sampler
+from mmssl.data.sampling import Batch, BatchSampler, InteractionSampler, Sampler
 from mmssl.evaluation.ranking import Score, added, inner_product, item_graph_score
 from mmssl.model.attention import CrossModalAttention
 from mmssl.model.config import MMSSLConfig
@@ -286,10 +286,10 @@ class MMSSL(TrainableModel):
         return step, self(step.neighbourhood)
 
     def sampler(self, observed: sp.csr_array) -> Sampler:
-        """The published batches."""
-        return BatchSampler(
-            observed, self.config.optimiser.batch_users, self.generator, self.device
-        )
+        """The published batches, or those of every interaction once an epoch."""
+        optimiser = self.config.optimiser
+        kind = BatchSampler if optimiser.batches == "users" else InteractionSampler
+        return kind(observed, optimiser.batch_users, self.generator, self.device)
 
     def check_batches(self, batch_size: int, processes: int) -> None:
         """As in ``TrainableModel``; what several processes cannot share is refused."""

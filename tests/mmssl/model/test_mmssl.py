@@ -342,3 +342,15 @@ def test_what_needs_features_or_relations_has_them(setting, features, relations)
     views = model.forward()
     assert bool(views.features) is features
     assert bool(views.relations) is relations
+
+
+def test_batches_of_interactions_take_each_once_and_those_of_users_each_user_once():
+    observed = sp.csr_array(CHECKERBOARD)
+    sampler = build(CHECKERBOARD, "optimiser.batches=interactions",
+                    "optimiser.batch_users=24").sampler(observed)  # fmt: skip
+    drawn = [sampler.draw() for _ in range(len(sampler))]
+    pairs = [p for b in drawn for p in zip(b.users.tolist(), b.positives.tolist(), strict=True)]
+    assert len(drawn) == 3
+    assert sorted(pairs) == sorted(zip(*(r.tolist() for r in observed.nonzero()), strict=True))
+    users = build(CHECKERBOARD, "optimiser.batch_users=24").sampler(observed).draw().users
+    assert sorted(users.tolist()) == list(range(12))
