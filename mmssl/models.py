@@ -30,6 +30,9 @@ MODELS = {
     "item_knn": _Place(
         "mmssl.baselines.item_knn:ItemKNNConfig", "mmssl.baselines.item_knn:ItemKNN"
     ),
+    "random_walk": _Place(
+        "mmssl.baselines.random_walk:RandomWalkConfig", "mmssl.baselines.random_walk:RandomWalk"
+    ),
     "bpr_mf": _Place("mmssl.baselines.bpr_mf:BPRMFConfig", "mmssl.baselines.bpr_mf:BPRMF"),
     "lightgcn": _Place(
         "mmssl.baselines.lightgcn:LightGCNConfig", "mmssl.baselines.lightgcn:LightGCN"

@@ -61,6 +61,7 @@ FEATURES = {"features.modalities": "[image]", "features.scaling": "unit"}
 CASES = {
     "popularity": Case(),
     "item_knn": Case(changes={"neighbours": 2, "shrinkage": 3.0}),
+    "random_walk": Case(changes={"steps": 1, "neighbours": 2}),
     "bpr_mf": Case(changes={"embedding_l2": 0.1}),
     "lightgcn": Case(changes={"layers": 2, "embedding_l2": 0.1}),
     "sgl": Case(
