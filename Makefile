@@ -1,10 +1,11 @@
 # Set-up and checks. Variables: VENV (where to install), PYTHON (3.11 or newer), JOBS (test workers),
-# KILLS (of trainings), EXTRACTION_KILLS and SEED (of endurance).
+# KILLS (of trainings), EXTRACTION_KILLS, SEARCH_KILLS and SEED (of endurance).
 
 VENV ?= .venv
 JOBS ?= auto
 KILLS ?= 50
 EXTRACTION_KILLS ?= 100
+SEARCH_KILLS ?= 20
 SEED ?= 0
 # The first interpreter that is new enough and can make an environment; a name on the path is not
 # enough, because version managers leave shims of versions that are not installed.
@@ -44,10 +45,12 @@ quickstart: $(VENV)/.quickstart ## Install, fetch sample media, extract, train, 
 test: $(VENV)/.dev ## Install and run the tests (offline)
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist loadfile
 
-endurance: $(VENV)/.dev ## Kill trainings KILLS (50) and extractions EXTRACTION_KILLS (100) times at random moments of SEED (0)
+# The last two are tests of `make test`, which there kill three times.
+endurance: $(VENV)/.dev ## Kill trainings KILLS (50), extractions EXTRACTION_KILLS (100), searches and comparisons SEARCH_KILLS (20) times
 	MMSSL_KILLS=$(KILLS) MMSSL_EXTRACTION_KILLS=$(EXTRACTION_KILLS) MMSSL_KILL_SEED=$(SEED) \
-		HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 \
-		$(BIN)/python -m pytest tests/endurance -s
+		MMSSL_SEARCH_KILLS=$(SEARCH_KILLS) HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 \
+		$(BIN)/python -m pytest -s tests/endurance \
+		tests/mmssl/tuning/test_tune.py tests/mmssl/comparison/test_compare.py
 
 lint: $(VENV)/.dev ## Check style and formatting with ruff
 	$(BIN)/ruff check .

@@ -1,12 +1,5 @@
 import json
-import os
-import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -19,8 +12,8 @@ from mmssl.comparison.runs import without
 from mmssl.data.dataset import Dataset
 from mmssl.evaluation.evaluate import evaluate
 from mmssl.training.trainer import train
+from tests.killing import kill_at_random
 
-ROOT = Path(__file__).parents[3]
 METRICS = ("recall@20", "ndcg@20")
 
 
@@ -204,28 +197,17 @@ def test_a_damaged_row_is_named(compared, data):
 
 
 def test_a_comparison_killed_at_random_ends_as_one_that_was_not(compared, data, tmp_path):
+    """``make endurance`` kills more often."""
     file, result = compared
     out = tmp_path / "killed"
-    command = [sys.executable, "cli.py", "compare", "--config", str(file), "--device", "cpu"]
-    command += ["--data", str(data), "--out", str(out)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    draw, kills = random.Random(0), 0
-    for _ in range(3):
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
-        )
-        assert process.stderr is not None
-        process.stderr.readline()
-        time.sleep(draw.random() * 0.4)
-        kills += process.poll() is None
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stderr.close()
-    assert kills
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
-    assert (out / "table-val.md").read_text() == (result.path / "table-val.md").read_text()
-    for row in (result.path / "rows").glob("*.json"):
-        was, now = json.loads(row.read_text()), json.loads((out / "rows" / row.name).read_text())
-        assert was | {"seconds": 0} == now | {"seconds": 0}
-        users = row.with_suffix(".parquet")
-        assert pl.read_parquet(users).equals(pl.read_parquet(out / "rows" / users.name))
+
+    def check():
+        assert (out / "table-val.md").read_text() == (result.path / "table-val.md").read_text()
+        for row in (result.path / "rows").glob("*.json"):
+            was, now = (json.loads((f / "rows" / row.name).read_text()) for f in (result.path, out))
+            assert was | {"seconds": 0} == now | {"seconds": 0}
+            users = row.with_suffix(".parquet")
+            assert pl.read_parquet(users).equals(pl.read_parquet(out / "rows" / users.name))
+
+    command = ["compare", "--config", str(file), "--device", "cpu", "--data", str(data)]
+    kill_at_random([*command, "--out", str(out)], out, check, longest=0.4)

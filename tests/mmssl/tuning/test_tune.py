@@ -1,11 +1,4 @@
 import json
-import os
-import random
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -17,8 +10,7 @@ from mmssl.training.trainer import train
 from mmssl.tuning.plan import TuningPlan
 from mmssl.tuning.search import Search
 from mmssl.tuning.tune import tune
-
-ROOT = Path(__file__).parents[3]
+from tests.killing import kill_at_random
 
 
 def trials_of(out) -> list[dict]:
@@ -146,28 +138,16 @@ def test_several_workers_run_every_trial_once(write_plan, dataset_folder, tmp_pa
 
 
 def test_a_search_killed_at_random_ends_as_one_that_was_not(searched, dataset_folder, tmp_path):
-    """SIGKILL at random moments of the whole command, which goes on each time."""
+    """``make endurance`` kills more often."""
     file, result = searched
     out = tmp_path / "killed"
-    command = [sys.executable, "cli.py", "tune", "--config", str(file), "--device", "cpu"]
-    command += ["--data", str(dataset_folder), "--out", str(out), "--seed", "1", "--seed", "7"]
-    environment = os.environ | {"OMP_NUM_THREADS": str(os.environ.get("OMP_NUM_THREADS", "1"))}
-    draw, kills = random.Random(0), 0
-    for _ in range(3):
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
-        )
-        assert process.stderr is not None
-        # Its first line shows that trials have ended: then, or a little later, it is killed.
-        process.stderr.readline()
-        time.sleep(draw.random() * 0.3)
-        kills += process.poll() is None
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stderr.close()
-    assert kills
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
-    assert trials_of(out) == trials_of(result.path)
-    was, now = (json.loads((f / "result.json").read_text()) for f in (result.path, out))
-    assert was == now
-    assert (out / "best.yaml").read_text() == (result.path / "best.yaml").read_text()
+
+    def check():
+        assert trials_of(out) == trials_of(result.path)
+        was, now = (json.loads((f / "result.json").read_text()) for f in (result.path, out))
+        assert was == now
+        assert (out / "best.yaml").read_text() == (result.path / "best.yaml").read_text()
+
+    command = ["tune", "--config", str(file), "--device", "cpu", "--data", str(dataset_folder)]
+    command += ["--out", str(out), "--seed", "1", "--seed", "7"]
+    kill_at_random(command, out, check, longest=0.3)
