@@ -91,7 +91,7 @@ class TrainableModel(nn.Module):
         dtype: torch.dtype = torch.float32,
         processes: Processes = ONE,
     ) -> None:
-        """Build the model with fresh parameters.
+        """Build the model with fresh parameters, by ``build``.
 
         Args:
             config: the run's configuration.
@@ -114,6 +114,16 @@ class TrainableModel(nn.Module):
         self.dtype = dtype
         self.generator = generator
         self.processes = processes
+        self.build(observed, features)
+        self.to(device=self.device, dtype=dtype)
+
+    def build(self, observed: sp.csr_array, features: Mapping[str, ModalityFeatures]) -> None:
+        """Make parameters, buffers and graphs; arguments as of the constructor.
+
+        Parameters and buffers are moved to ``self.device`` and ``self.dtype`` afterwards, graphs
+        are to be made there.
+        """
+        raise NotImplementedError
 
     # --- training ----------------------------------------------------------------------------
 

@@ -1,48 +1,15 @@
 """What the baselines have in common."""
 
-from collections.abc import Mapping
 from typing import Self
 
 import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from mmssl.config import Count, LearnedConfig, OptimiserConfig, TrainingConfig
+from mmssl.config import Count, LearnedConfig, OptimiserConfig
 from mmssl.contract import TrainableModel
-from mmssl.data.dataset import ModalityFeatures
 from mmssl.data.sampling import InteractionSampler, Sampler
 from mmssl.evaluation.ranking import inner_product
-from mmssl.processes import ONE, Processes
-
-
-class Baseline(TrainableModel):
-    """A model that builds itself in ``build``."""
-
-    def __init__(
-        self,
-        config: TrainingConfig,
-        observed: sp.csr_array,
-        features: Mapping[str, ModalityFeatures],
-        generator: torch.Generator,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype = torch.float32,
-        processes: Processes = ONE,
-    ) -> None:
-        """As ``TrainableModel``."""
-        super().__init__(
-            config, observed, features, generator, device=device, dtype=dtype, processes=processes
-        )
-        self.build(observed, features)
-        self.to(device=self.device, dtype=dtype)
-
-    def build(self, observed: sp.csr_array, features: Mapping[str, ModalityFeatures]) -> None:
-        """Make parameters, buffers and graphs; arguments as of the constructor.
-
-        Parameters and buffers are moved to ``self.device`` and ``self.dtype`` afterwards, graphs
-        are to be made there.
-        """
-        raise NotImplementedError
 
 
 class BatchOptimiserConfig(OptimiserConfig):
@@ -59,7 +26,7 @@ class LearnedBaselineConfig(LearnedConfig):
     optimiser: BatchOptimiserConfig = BatchOptimiserConfig()
 
 
-class EmbeddingBaseline(Baseline):
+class EmbeddingBaseline(TrainableModel):
     """Learns from batches of interactions and scores by inner product."""
 
     config: LearnedBaselineConfig

@@ -7,9 +7,9 @@ import numpy as np
 import scipy.sparse as sp
 from torch import Tensor
 
-from mmssl.baselines.base import Baseline
 from mmssl.baselines.media import MediaConfig, scaled_features
 from mmssl.config import Count, FeatureConfig
+from mmssl.contract import TrainableModel
 from mmssl.data.dataset import ModalityFeatures
 from mmssl.data.graphs import binary
 from mmssl.data.item_graphs import nearest_items, neighbour_matrix, weighted_sum
@@ -28,7 +28,7 @@ class ContentKNNConfig(MediaConfig):
     """How many items an item is alike to, in each modality."""
 
 
-class ContentKNN(Baseline):
+class ContentKNN(TrainableModel):
     """Item-based top-N recommendation (Deshpande and Karypis, TOIS 2004) on media.
 
     y_ui = sum over the user's items j of S_ji, S the mean over modalities of S^m; S^m_ji is the

@@ -6,8 +6,8 @@ from typing import Literal
 import scipy.sparse as sp
 from torch import Tensor
 
-from mmssl.baselines.base import Baseline
 from mmssl.config import Count, TrainingConfig, Weight
+from mmssl.contract import TrainableModel
 from mmssl.data.co_occurrence import cosine_neighbours
 from mmssl.data.dataset import ModalityFeatures
 from mmssl.data.graphs import binary
@@ -25,7 +25,7 @@ class ItemKNNConfig(TrainingConfig):
     """Added to the cosine's denominator: it lowers similarities that rest on few users."""
 
 
-class ItemKNN(Baseline):
+class ItemKNN(TrainableModel):
     """A user's items send their similarity to their nearest neighbours; nothing is learned."""
 
     config: ItemKNNConfig

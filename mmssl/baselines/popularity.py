@@ -8,8 +8,8 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from mmssl.baselines.base import Baseline
 from mmssl.config import TrainingConfig
+from mmssl.contract import TrainableModel
 from mmssl.data.dataset import ModalityFeatures
 from mmssl.evaluation.ranking import Score
 
@@ -21,7 +21,7 @@ class PopularityConfig(TrainingConfig):
     name: str = "popularity"
 
 
-class Popularity(Baseline):
+class Popularity(TrainableModel):
     """The recommender that every other one has to beat; it knows no user and learns nothing."""
 
     counts: Tensor

@@ -6,8 +6,8 @@ from typing import Literal
 import scipy.sparse as sp
 from torch import Tensor
 
-from mmssl.baselines.base import Baseline
 from mmssl.config import Count, TrainingConfig
+from mmssl.contract import TrainableModel
 from mmssl.data.dataset import ModalityFeatures
 from mmssl.data.graphs import binary
 from mmssl.data.random_walks import walk_graph
@@ -25,7 +25,7 @@ class RandomWalkConfig(TrainingConfig):
     """Items that an item sends to, at most: those that its walks reach most."""
 
 
-class RandomWalk(Baseline):
+class RandomWalk(TrainableModel):
     """A user's items send to where walks from them end; nothing is learned."""
 
     config: RandomWalkConfig

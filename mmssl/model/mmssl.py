@@ -30,7 +30,6 @@ from mmssl.model.side_graphs import build_side_graphs
 from mmssl.model.step import Step, StepSampler
 from mmssl.model.views import Graphs, Views, first_rows
 from mmssl.model.walks import Walks
-from mmssl.processes import ONE, Processes
 from mmssl.vectors import perturb, unit_rows
 
 
@@ -52,38 +51,18 @@ class MMSSL(TrainableModel):
     }
     critic_parts = ("wasserstein", "gradient_penalty")
 
-    def __init__(
-        self,
-        config: MMSSLConfig,
-        observed: sp.csr_array,
-        features: Mapping[str, ModalityFeatures],
-        generator: torch.Generator,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype = torch.float32,
-        processes: Processes = ONE,
-    ) -> None:
-        """Build the model with fresh parameters.
+    config: MMSSLConfig
 
-        Args:
-            config: the run's configuration.
-            observed: (U, I) training interactions.
-            features: raw embeddings by modality, at least one, in the order of the attention.
-            generator: CPU generator of the critic's draws.
-            device: where parameters and graphs live.
-            dtype: of the parameters; float32, or float64 for comparisons.
-            processes: those that share the training; of the losses each gets its own part.
+    def build(self, observed: sp.csr_array, features: Mapping[str, ModalityFeatures]) -> None:
+        """As ``TrainableModel``; ``features`` holds at least one modality.
 
         Raises:
             InputError: what the configuration keeps of all items in a step is too large.
         """
-        super().__init__(
-            config, observed, features, generator, device=device, dtype=dtype, processes=processes
-        )
         if not features:
             raise ValueError("MMSSL needs at least one modality")
-        self.config: MMSSLConfig = config
-        n_users, n_items, device = self.n_users, self.n_items, self.device
+        config, device, dtype = self.config, self.device, self.dtype
+        n_users, n_items = self.n_users, self.n_items
         refuse_what_is_too_large(config, n_users, n_items, len(features))
         backbone = config.backbone
 
@@ -109,7 +88,6 @@ class MMSSL(TrainableModel):
             backbone.embedding_dim, backbone.heads, backbone.attention
         )
         self.critic = build_critic(config, n_items)
-        self.to(device=device, dtype=dtype)
 
         normalisation = backbone.normalisation
         self.observed = Adjacency(observed, device)
@@ -130,18 +108,18 @@ class MMSSL(TrainableModel):
             neighbours=neighbours,
             device=device,
             dtype=dtype,
-            processes=processes,
+            processes=self.processes,
         )
         self.step_sampler = StepSampler(
             config,
             self.observed,
             self.relations,
             neighbours=neighbours,
-            generator=generator,
+            generator=self.generator,
             device=device,
             dtype=dtype,
         )
-        self.objective = Objective(config, self.observed, self.critic, processes)
+        self.objective = Objective(config, self.observed, self.critic, self.processes)
         self._pending: tuple[Batch, Step, Views] | None = None
         self._scoring: tuple[Tensor, Tensor] | None = None
         self._score: Score | None = None
