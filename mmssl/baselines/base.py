@@ -1,5 +1,6 @@
 """What the baselines have in common."""
 
+from collections.abc import Mapping
 from typing import Self
 
 import scipy.sparse as sp
@@ -8,8 +9,33 @@ from torch import Tensor
 
 from mmssl.config import Count, LearnedConfig, OptimiserConfig
 from mmssl.contract import TrainableModel
+from mmssl.data.dataset import ModalityFeatures
+from mmssl.data.graphs import binary
 from mmssl.data.sampling import InteractionSampler, Sampler
-from mmssl.evaluation.ranking import inner_product
+from mmssl.evaluation.ranking import inner_product, item_graph_score
+
+
+class ItemGraphBaseline(TrainableModel):
+    """Learns nothing: a user's items send along a graph that is made once."""
+
+    def build(self, observed: sp.csr_array, features: Mapping[str, ModalityFeatures]) -> None:
+        """Make the graph."""
+        self._graph = self.make_graph(observed, features)
+        self._score = item_graph_score(binary(observed), self._graph, self.device)
+
+    def make_graph(
+        self, observed: sp.csr_array, features: Mapping[str, ModalityFeatures]
+    ) -> sp.csr_array:
+        """S (I, I) float32: what an item sends to others stands in its row."""
+        raise NotImplementedError
+
+    def item_graph(self) -> sp.csr_array:
+        """S (I, I) float32."""
+        return self._graph
+
+    def score(self, users: Tensor) -> Tensor:
+        """(b,) user rows -> (b, I) rows of R S, float32."""
+        return self._score(users)
 
 
 class BatchOptimiserConfig(OptimiserConfig):

@@ -5,15 +5,12 @@ from typing import Literal
 
 import numpy as np
 import scipy.sparse as sp
-from torch import Tensor
 
+from mmssl.baselines.base import ItemGraphBaseline
 from mmssl.baselines.media import MediaConfig, scaled_features
 from mmssl.config import Count, FeatureConfig
-from mmssl.contract import TrainableModel
 from mmssl.data.dataset import ModalityFeatures
-from mmssl.data.graphs import binary
 from mmssl.data.item_graphs import nearest_items, neighbour_matrix, weighted_sum
-from mmssl.evaluation.ranking import item_graph_score
 
 
 class ContentKNNConfig(MediaConfig):
@@ -28,7 +25,7 @@ class ContentKNNConfig(MediaConfig):
     """How many items an item is alike to, in each modality."""
 
 
-class ContentKNN(TrainableModel):
+class ContentKNN(ItemGraphBaseline):
     """Item-based top-N recommendation (Deshpande and Karypis, TOIS 2004) on media.
 
     y_ui = sum over the user's items j of S_ji, S the mean over modalities of S^m; S^m_ji is the
@@ -38,21 +35,16 @@ class ContentKNN(TrainableModel):
 
     config: ContentKNNConfig
 
-    def build(self, observed: sp.csr_array, features: Mapping[str, ModalityFeatures]) -> None:
-        """Find every item's neighbours; there is nothing to learn."""
+    def make_graph(
+        self,
+        observed: sp.csr_array,  # noqa: ARG002
+        features: Mapping[str, ModalityFeatures],
+    ) -> sp.csr_array:
+        """Row j: the similarities of item j's neighbours, the mean over modalities."""
         graphs = []
         for vectors, present in scaled_features(features, self.config.features.scaling).values():
             on_device = vectors.to(self.device), present.to(self.device)
             found = nearest_items(*on_device, self.config.neighbours, itself=False)
             graphs.append(neighbour_matrix(found.items, found.similarities.clamp(min=0)))
         mean = weighted_sum(graphs, [1 / len(graphs)] * len(graphs))
-        self._graph = mean.astype(np.float32)
-        self._score = item_graph_score(binary(observed), self._graph, self.device)
-
-    def item_graph(self) -> sp.csr_array:
-        """S (I x I) float32: what an item sends to others stands in its row."""
-        return self._graph
-
-    def score(self, users: Tensor) -> Tensor:
-        """(b,) user rows -> (b, I) float32."""
-        return self._score(users)
+        return sp.csr_array(mean.astype(np.float32))

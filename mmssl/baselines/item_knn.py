@@ -4,14 +4,11 @@ from collections.abc import Mapping
 from typing import Literal
 
 import scipy.sparse as sp
-from torch import Tensor
 
+from mmssl.baselines.base import ItemGraphBaseline
 from mmssl.config import Count, TrainingConfig, Weight
-from mmssl.contract import TrainableModel
 from mmssl.data.co_occurrence import cosine_neighbours
 from mmssl.data.dataset import ModalityFeatures
-from mmssl.data.graphs import binary
-from mmssl.evaluation.ranking import item_graph_score
 
 
 class ItemKNNConfig(TrainingConfig):
@@ -25,21 +22,15 @@ class ItemKNNConfig(TrainingConfig):
     """Added to the cosine's denominator: it lowers similarities that rest on few users."""
 
 
-class ItemKNN(TrainableModel):
+class ItemKNN(ItemGraphBaseline):
     """A user's items send their similarity to their nearest neighbours; nothing is learned."""
 
     config: ItemKNNConfig
 
-    def build(self, observed: sp.csr_array, features: Mapping[str, ModalityFeatures]) -> None:  # noqa: ARG002
-        """Find every item's neighbours."""
-        graph = cosine_neighbours(observed, self.config.neighbours, self.config.shrinkage)
-        self._graph = graph
-        self._score = item_graph_score(binary(observed), graph, self.device)
-
-    def item_graph(self) -> sp.csr_array:
-        """S (I, I) float32: row i holds the similarities of item i's neighbours."""
-        return self._graph
-
-    def score(self, users: Tensor) -> Tensor:
-        """(b,) user rows -> (b, I) rows of R S, float32."""
-        return self._score(users)
+    def make_graph(
+        self,
+        observed: sp.csr_array,
+        features: Mapping[str, ModalityFeatures],  # noqa: ARG002
+    ) -> sp.csr_array:
+        """Row i: the similarities of item i's neighbours."""
+        return cosine_neighbours(observed, self.config.neighbours, self.config.shrinkage)

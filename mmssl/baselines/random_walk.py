@@ -4,14 +4,11 @@ from collections.abc import Mapping
 from typing import Literal
 
 import scipy.sparse as sp
-from torch import Tensor
 
+from mmssl.baselines.base import ItemGraphBaseline
 from mmssl.config import Count, TrainingConfig
-from mmssl.contract import TrainableModel
 from mmssl.data.dataset import ModalityFeatures
-from mmssl.data.graphs import binary
 from mmssl.data.random_walks import walk_graph
-from mmssl.evaluation.ranking import item_graph_score
 
 
 class RandomWalkConfig(TrainingConfig):
@@ -25,20 +22,15 @@ class RandomWalkConfig(TrainingConfig):
     """Items that an item sends to, at most: those that its walks reach most."""
 
 
-class RandomWalk(TrainableModel):
+class RandomWalk(ItemGraphBaseline):
     """A user's items send to where walks from them end; nothing is learned."""
 
     config: RandomWalkConfig
 
-    def build(self, observed: sp.csr_array, features: Mapping[str, ModalityFeatures]) -> None:  # noqa: ARG002
-        """Walk from every item."""
-        self._graph = walk_graph(observed, self.config.steps, self.config.neighbours)
-        self._score = item_graph_score(binary(observed), self._graph, self.device)
-
-    def item_graph(self) -> sp.csr_array:
-        """S (I, I) float32: row i holds the chances of walks from item i."""
-        return self._graph
-
-    def score(self, users: Tensor) -> Tensor:
-        """(b,) user rows -> (b, I) rows of R S, float32."""
-        return self._score(users)
+    def make_graph(
+        self,
+        observed: sp.csr_array,
+        features: Mapping[str, ModalityFeatures],  # noqa: ARG002
+    ) -> sp.csr_array:
+        """Row i: the chances of walks from item i."""
+        return walk_graph(observed, self.config.steps, self.config.neighbours)
