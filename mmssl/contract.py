@@ -97,7 +97,7 @@ class TrainableModel(nn.Module):
             config: the run's configuration.
             observed: (U, I) training interactions.
             features: raw embeddings by modality; empty for a model that takes none.
-            generator: CPU generator of all draws of a training beside dropout's.
+            generator: CPU generator of all draws of a training beside those of dropout and noise.
             device: where parameters and graphs live.
             dtype: of the parameters; float32, or float64 for comparisons.
             processes: those that share the training.

@@ -4,6 +4,11 @@ import torch
 from torch import Tensor
 
 
+def mean_or_zero(values: Tensor) -> Tensor:
+    """The mean of all entries; 0 of none, as of a process without a row of a small batch."""
+    return values.sum() / max(1, values.numel())
+
+
 def perturb(vectors: Tensor, uniform: Tensor, length: float) -> Tensor:
     """e + epsilon sign(e) * n/|n|, row by row: the noise of SimGCL (Yu et al., SIGIR 2022).
 

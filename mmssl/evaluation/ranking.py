@@ -74,7 +74,8 @@ def product_deviation(users: Tensor, items: Tensor) -> float:
         users: (U, d).
         items: (I, d).
     """
-    user, item = users.double(), items.double()
+    # On the CPU, since Apple's GPUs know no double precision.
+    user, item = users.cpu().double(), items.cpu().double()
     squares = (user.T @ user / len(user)) * (item.T @ item / len(item))
     mean = user.mean(dim=0) @ item.mean(dim=0)
     return float((squares.sum() - mean**2).clamp(min=0).sqrt())

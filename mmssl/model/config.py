@@ -95,7 +95,8 @@ class WalkConfig(Section):
     """Random walks over the training interactions, beside the learned vectors in the score.
 
     y = h_u . h_i + weight (deviation of h_u . h_i / deviation of w_ui) w_ui, both over all users
-    and items; w_ui: what walks from the user's training items bring to i.
+    and items; w_ui: what walks from the user's training items bring to i. The walks are made anew
+    wherever the model is built, in a time that grows with items x interactions x steps.
     """
 
     weight: Weight = 0.0
@@ -122,6 +123,9 @@ class RelationConfig(Section):
     """The learned relation graph of each modality (equation 7)."""
 
     graph: Literal["learned", "union", "observed"] = "learned"
+    """Learned of the features: where nothing trains these (no feature_rate, critic, reconstruction
+    or feature_l2), of projections as they were drawn. Where nothing uses the graphs (no
+    relation_rate and no contrast) they stay the observed one."""
     rate: Annotated[float, Field(gt=0, le=1)] = 0.0015
     """Share of the items that a user is joined to: k = max(1, round(rate x items))."""
     similarity: Literal["product", "cosine"] = "product"
@@ -286,6 +290,27 @@ class MMSSLConfig(MixedPrecisionConfig):
             raise ValueError(
                 f"adversarial.real_rows=observed: {room} critic_items may leave out what one of"
                 f" {users} critic_users has observed; set critic_items={users} or more"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _noise_has_a_layer(self) -> "MMSSLConfig":
+        if self.noise_contrast.weight > 0 and not self.backbone.layers:
+            raise ValueError(
+                "noise_contrast.weight: backbone.layers=0 leaves no layer to put noise on; set"
+                " backbone.layers=1 or more"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _batches_are_normalised(self) -> "MMSSLConfig":
+        adversarial = self.adversarial
+        by_interactions = self.optimiser.batches == "interactions"
+        if adversarial.weight > 0 and adversarial.critic_batch_norm and by_interactions:
+            raise ValueError(
+                "adversarial.critic_batch_norm=true does not go with"
+                " optimiser.batches=interactions, whose last batch may have one user; set"
+                " optimiser.batches=users"
             )
         return self
 

@@ -55,8 +55,10 @@ def refuse_what_is_too_large(
             (8 * modalities * together**2, f"optimiser.batch_users={batch}", f"{_SAMPLED}")
         )
     if config.noise_contrast.weight > 0:
-        # Similarities, their exponentials and gradients, of users or of items.
-        widest = min(batch, max(n_users, n_items))
+        # Similarities, their exponentials and gradients, of users or of items; batches of users
+        # have no more of one than of the other.
+        of_users = config.optimiser.batches == "users"
+        widest = min(batch, n_users if of_users else max(n_users, n_items))
         needs.append((8 * widest**2, f"optimiser.batch_users={batch}", f"{_SAMPLED}"))
     if config.relations.schedule == "steps":
         # Similarities, observations, their product and its ranking.
@@ -107,6 +109,11 @@ def refuse_what_needs_one_process(config: MMSSLConfig, batch_users: int, count: 
         )
     if not adversarial.weight:
         return
+    if config.optimiser.batches == "interactions":
+        raise InputError(
+            "a critic on optimiser.batches=interactions trains in one process: an epoch's last"
+            " batch may have too few users to share; set optimiser.batches=users"
+        )
     if adversarial.critic_users < count:
         raise InputError(
             f"{count} processes share adversarial.critic_users={adversarial.critic_users}: start"

@@ -191,7 +191,8 @@ class MMSSL(TrainableModel):
                 final.item + rate * sum_of_units([f.item for f in features.values()]),
             )
         perturbed = None
-        if self.training and self.config.noise_contrast.weight > 0:
+        contrasted = self.training and torch.is_grad_enabled()
+        if contrasted and self.config.noise_contrast.weight > 0:
             perturbed = (
                 self._propagate(start, graphs, self._perturb),
                 self._propagate(start, graphs, self._perturb),
@@ -309,7 +310,7 @@ class MMSSL(TrainableModel):
     @torch.no_grad()
     def refresh_relations(self) -> None:
         """Rebuild every modality's relation graph from the present features (equation 7)."""
-        if self.relations.learned_by_epochs:
+        if self.relations.learned_by_epochs and self.config.learns_from_relations:
             self.relations.load(self.relations.learned(self.features()))
 
     # --- scoring -----------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from mmssl.data.random_walks import walk_graph
 from mmssl.evaluation.ranking import product_deviation
 from mmssl.model.config import WalkConfig
 
-# Scores summed at once: sparse, and never more than this many but for one user of very many items.
+# Users whose scores are held at once, sparse: their interactions times the graph's neighbours.
 _USERS_PER_BLOCK = 1024
 
 
@@ -43,10 +43,12 @@ class Walks:
 
 def _deviation(history: sp.csr_array, graph: sp.csr_array) -> float:
     """The standard deviation over all entries of R W, a block of users at a time."""
+    entries = history.shape[0] * graph.shape[1]
+    if not entries:
+        return 0.0
     total = squares = 0.0
     for start in range(0, history.shape[0], _USERS_PER_BLOCK):
         sent = (history[start : start + _USERS_PER_BLOCK] @ graph).data.astype(np.float64)
         total += float(sent.sum())
         squares += float(np.square(sent).sum())
-    entries = history.shape[0] * graph.shape[1]
     return float(np.sqrt(max(0.0, squares / entries - (total / entries) ** 2)))

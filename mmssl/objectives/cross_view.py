@@ -29,4 +29,5 @@ def cross_view(
         places = torch.arange(len(anchors), device=anchors.device)
     cosines = unit_rows(anchors) @ unit_rows(others).T
     # Under autocast the product is of lower precision; what follows is not.
-    return cross_entropy(cosines.to(anchors.dtype) / temperature, places)
+    logits = cosines.to(anchors.dtype) / temperature
+    return cross_entropy(logits, places, reduction="sum") / max(1, len(places))

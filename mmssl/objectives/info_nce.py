@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mmssl.vectors import unit_rows
+from mmssl.vectors import mean_or_zero, unit_rows
 
 
 def info_nce(
@@ -32,4 +32,4 @@ def info_nce(
     # In logarithms, since exp(1/tau) overflows single precision for tau below .012.
     log_total = torch.logsumexp(torch.cat([off_diagonal, across], dim=1), dim=1)
     log_share = across.diagonal(own.start or 0) - log_total
-    return -torch.log(log_share.exp() + 1e-8).mean()
+    return -mean_or_zero(torch.log(log_share.exp() + 1e-8))

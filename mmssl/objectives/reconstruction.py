@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from mmssl.vectors import mean_or_zero
+
 
 def reconstruction(
     users: Sequence[Tensor], positives: Sequence[Tensor], negatives: Sequence[Tensor]
@@ -25,5 +27,6 @@ def reconstruction(
     for user, positive, negative in zip(users, positives, negatives, strict=True):
         logits = torch.cat([(user * positive).sum(dim=1), (user * negative).sum(dim=1)])
         targets = torch.cat([torch.ones(len(user)), torch.zeros(len(user))]).to(logits)
-        parts.append(binary_cross_entropy_with_logits(logits, targets))
+        losses = binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        parts.append(mean_or_zero(losses))
     return torch.stack(parts).sum()

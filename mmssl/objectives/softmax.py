@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from mmssl.vectors import mean_or_zero
+
 
 def sampled_softmax(
     users: Tensor,
@@ -28,4 +30,4 @@ def sampled_softmax(
     own = (users * positives).sum(dim=1, keepdim=True) / temperature
     others = (users @ shared.T / temperature).masked_fill(left_out, -torch.inf)
     total = torch.logsumexp(torch.cat([own, others], dim=1), dim=1)
-    return (total - own.squeeze(1)).mean()
+    return mean_or_zero(total - own.squeeze(1))

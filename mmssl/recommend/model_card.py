@@ -43,6 +43,11 @@ def model_card(
     parts = [told["vectors"]] * (dim is not None) + [told["graph"]] * item_graph
     scoring = "an item's score for a user is " + ", plus ".join(what for what, _ in parts)
     scores = ", ".join(file for _, file in parts)
+    unknown = (
+        "Nothing is sent to a user without a training interaction"
+        if dim is None
+        else "A user without a training interaction has a vector that nothing was learned for"
+    )
     media = f"\n| modality | encoder |\n|---|---|\n{encoders}\n" if info.encoders else ""
     return f"""\
 # {info.name}, variant {info.variant}
@@ -79,7 +84,7 @@ python cli.py recommend --model RUN --top-k 20 --out recs.csv
 ## Limits
 
 - It knows the users and items of its dataset alone, as they were when it was trained.
-- A user without a training interaction has a vector that nothing was learned for: `recommend` gives
+- {unknown}: `recommend` gives
   such a user the most popular items and marks the rows `popularity`.
 - Scores order items for one user; they are no probabilities and cannot be compared across users.
 - Who was shown what shapes the interactions; the model repeats such preferences and popularity.

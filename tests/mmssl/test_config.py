@@ -98,6 +98,11 @@ def test_without_a_critic_its_form_does_not_matter():
     [
         (["relations.schedule=steps", "relations.similarity=cosine"], "does not go with schedule"),
         (["adversarial.real_rows=observed", "adversarial.critic_items=8"], "critic_items=256 or"),
+        (["noise_contrast.weight=1", "backbone.layers=0"], "set backbone.layers=1 or more"),
+        (
+            ["adversarial.critic_batch_norm=true", "optimiser.batches=interactions"],
+            "set optimiser.batches=users",
+        ),
     ],
 )
 def test_settings_that_would_be_ignored_or_break_an_equation_are_refused(settings, message):

@@ -31,6 +31,15 @@ ALL = "adversarial.critic_items=all"
             20,
             "about 48 GiB",
         ),
+        # By interactions a batch may hold more items than users: 8 x 90,000^2 x 4 bytes
+        (
+            (
+                *("optimiser.batch_users=90000", "noise_contrast.weight=1", "contrast.weight=0"),
+                "optimiser.batches=interactions",
+            ),
+            200_000,
+            "about 241 GiB",
+        ),
         # 6 x 1024 x 1,000,000 x 4 bytes: 23 GiB
         (("relations.schedule=steps",), 1_000_000, "about 23 GiB"),
     ],
@@ -56,10 +65,12 @@ def test_what_holds_rows_over_a_large_catalogue_is_refused_in_one_line(settings,
         ((ALL, "adversarial.weight=0"), 10_000_000),
         ((ALL, "adversarial.critic_hidden=catalogue", "relations.schedule=steps"), 18_000),
         ((ALL, "optimiser.batch_users=64"), 1_000_000),
+        # 1,000 users have no more than 1,000 positives in a batch, however many items there are.
+        (("optimiser.batch_users=90000", "noise_contrast.weight=1"), 1_000_000),
     ],
 )
 def test_what_fits_is_not_refused(settings, n_items):
-    refuse_what_is_too_large(TrainingConfig.load(None, settings), 40_000, n_items, 2)
+    refuse_what_is_too_large(TrainingConfig.load(None, settings), 1_000, n_items, 2)
 
 
 def test_the_model_refuses_before_it_allocates():

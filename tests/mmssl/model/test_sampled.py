@@ -222,3 +222,34 @@ def test_the_number_of_nodes_is_bounded_by_the_step_and_the_fan_outs(order):
     assert len(drawn.touched_users) <= few[0]
     assert len(drawn.touched_items) <= few[1]
     assert drawn.graphs.layers[0].to_users.shape[0] == (7 if order == "alternating" else 1)
+
+
+def test_noisy_views_dropout_and_walks_go_with_it(dataset):
+    """Every neighbour drawn, nothing is an estimate: the same losses as from the whole graph."""
+    many = "[99, 99, 99, 99, 99]"
+    settings = ["noise_contrast.weight=0.5", "walks.weight=1", "optimiser.batches=interactions",
+                "backbone.layers=2", "adversarial.weight=0", "relations.graph=observed",
+                "features.dropout=0", "backbone.embedding_dim=8"]  # fmt: skip
+
+    def of(*more):
+        torch.manual_seed(0)
+        config = TrainingConfig.load(None, [*settings, *more])
+        model = MMSSL(
+            config, dataset.matrix("train"), dataset.features, torch.Generator().manual_seed(1)
+        )
+        batch = model.sampler(dataset.matrix("train")).draw()
+        parts = model.losses(batch)
+        sum(parts.values()).backward()
+        return model.eval(), parts
+
+    full, whole = of()
+    sampled, parts = of("backbone.propagation=sampled", f"backbone.fan_outs={many}")
+    torch.testing.assert_close(parts["bpr"], whole["bpr"])
+    # Noise is drawn for other rows, so that the contrasts are only alike.
+    for side in ("user", "item"):
+        name = f"noise_contrast_{side}"
+        assert parts[name].item() == pytest.approx(whole[name].item(), rel=0.2)
+    users = torch.arange(5)
+    torch.testing.assert_close(sampled.score(users), full.score(users))
+    dropped, _ = of("backbone.propagation=sampled", "backbone.dropout=0.5")
+    assert dropped.user_id.grad is not None

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmssl.config import TrainingConfig
-from mmssl.data.sampling import BatchSampler
+from mmssl.data.sampling import Batch, BatchSampler
 from mmssl.model.mmssl import MMSSL
 from mmssl.processes import ONE, Processes
 
@@ -72,3 +72,37 @@ def test_losses_and_gradients_add_up_to_those_of_one_process(dataset, count, set
         torch.testing.assert_close(total, gradient, rtol=1e-9, atol=1e-12)
     # Each process has a part of its own, none the whole.
     assert all(part[0]["bpr"] < values["bpr"] for part in parts)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize(
+    "batch",
+    [
+        Batch(torch.tensor([4]), torch.tensor([2]), torch.tensor([0])),  # an epoch's last one
+        Batch(torch.tensor([4, 4, 4]), torch.tensor([2, 2, 2]), torch.tensor([0, 1, 3])),
+    ],
+    ids=["one interaction", "one user and item"],
+)
+def test_a_process_without_a_row_adds_nothing(dataset, count, batch):
+    settings = ["optimiser.batches=interactions", "noise_contrast.weight=0.4", *SETTINGS[:5]]
+    config = TrainingConfig.load(None, [*settings, "adversarial.weight=0"])
+
+    def losses(processes):
+        torch.manual_seed(0)
+        model = MMSSL(
+            config,
+            dataset.matrix("train"),
+            dataset.features,
+            torch.Generator().manual_seed(1),
+            dtype=torch.float64,
+            processes=processes,
+        )
+        parts = model.losses(batch)
+        torch.stack(list(parts.values())).sum().backward()
+        return parts, model.item_id.grad
+
+    whole, gradient = losses(ONE)
+    of_each = [losses(Processes(index, count)) for index in range(count)]
+    for name, value in whole.items():
+        torch.testing.assert_close(sum(parts[name] for parts, _ in of_each), value)
+    torch.testing.assert_close(sum(own for _, own in of_each), gradient)

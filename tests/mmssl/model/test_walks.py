@@ -40,6 +40,11 @@ def test_the_deviation_is_taken_over_all_users_block_by_block(monkeypatch):
     assert whole.deviation == pytest.approx((OBSERVED @ whole.graph).toarray().std(), rel=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
+def test_without_users_or_items_there_is_no_deviation(shape):
+    assert Walks(WalkConfig(weight=1), sp.csr_array(shape, dtype=np.float32)).deviation == 0
+
+
 def test_where_walks_lead_nowhere_they_add_nothing():
     alone = sp.csr_array(np.eye(3, dtype=np.float32))
     graph = Walks(WalkConfig(weight=1), alone).beside(torch.ones(3, 2), torch.ones(3, 2))
@@ -69,7 +74,8 @@ def test_the_score_is_the_product_and_what_the_walks_bring(model, dataset):
 
 
 def test_a_score_may_be_overwritten_and_follows_the_parameters(model):
-    walking = model("walks.weight=0.7")
+    plain = ("backbone.relation_rate=0", "backbone.feature_rate=0")
+    walking = model("walks.weight=0.7", *plain)
     users = torch.arange(4)
     before = walking.score(users)
     kept = before.clone()
@@ -80,4 +86,5 @@ def test_a_score_may_be_overwritten_and_follows_the_parameters(model):
         walking.user_id.mul_(2)
         walking.item_id.mul_(2)
     walking.eval()
-    assert not torch.allclose(walking.score(users), kept)
+    # Products and walks alike.
+    torch.testing.assert_close(walking.score(users), 4 * kept)
