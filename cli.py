@@ -316,10 +316,19 @@ def prepare(
     ] = None,
     split: Annotated[
         Literal[
-            "random", "temporal-user", "temporal-global", "leave-one-out", "leave-one-out-random"
+            "random",
+            "temporal-user",
+            "temporal-global",
+            "leave-one-out",
+            "leave-one-out-random",
+            "item-cold",
+            "user-cold",
         ]
         | None,
-        typer.Option(help="How interactions are split; default: random, per user."),
+        typer.Option(
+            help="How interactions are split; default: random, per user. item-cold and user-cold"
+            " take all interactions of a share of the items, or users, out of training."
+        ),
     ] = None,
     ratios: Annotated[
         str | None, typer.Option(help="Training, validation, test; default 0.8,0.1,0.1.")

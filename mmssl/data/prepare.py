@@ -142,7 +142,7 @@ def _splits(
             continue
         times = frame["timestamp"].to_numpy()[order] if "timestamp" in frame.columns else None
         labels = split_interactions(
-            config.split, users, times, ratios=config.ratios, seed=config.seed
+            config.split, users, items, times, ratios=config.ratios, seed=config.seed
         )
         for label, part in enumerate(PARTS):
             parts[part] = Interactions(users[labels == label], items[labels == label])

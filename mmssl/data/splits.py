@@ -13,7 +13,13 @@ import numpy.typing as npt
 from extract.errors import InputError
 
 SplitRule = Literal[
-    "random", "temporal-user", "temporal-global", "leave-one-out", "leave-one-out-random"
+    "random",
+    "temporal-user",
+    "temporal-global",
+    "leave-one-out",
+    "leave-one-out-random",
+    "item-cold",
+    "user-cold",
 ]
 TEMPORAL_RULES: tuple[SplitRule, ...] = ("temporal-user", "temporal-global", "leave-one-out")
 TRAIN, VAL, TEST = 0, 1, 2
@@ -25,13 +31,20 @@ Times = npt.NDArray[np.int64] | npt.NDArray[np.float64]
 
 
 def split_interactions(
-    rule: SplitRule, users: Rows, times: Times | None, *, ratios: Ratios, seed: int
+    rule: SplitRule,
+    users: Rows,
+    items: Rows,
+    times: Times | None,
+    *,
+    ratios: Ratios,
+    seed: int,
 ) -> Labels:
     """Label every interaction by one of the rules below.
 
     Args:
         rule: the rule's name.
         users: user of each interaction, int64 (n,).
+        items: item of each interaction, int64 (n,); only ``item-cold`` looks at them.
         times: time of each interaction, (n,), any unit; needed by the rules in ``TEMPORAL_RULES``.
         ratios: shares of training, validation and test; the leave-one-out rules do not use them.
         seed: seeds every random choice.
@@ -49,6 +62,8 @@ def split_interactions(
         return random_per_user(users, ratios, rng)
     if rule == "leave-one-out-random":
         return leave_one_out(users, rng.random(len(users)))
+    if rule in ("item-cold", "user-cold"):
+        return cold(items if rule == "item-cold" else users, rule.partition("-")[0], ratios, rng)
     if times is None:
         raise InputError(f"split '{rule}' needs a timestamp for every interaction: none were given")
     if rule == "temporal-user":
@@ -117,6 +132,40 @@ def leave_one_out(users: Rows, order: Times) -> Labels:
     labels = np.full(len(users), TRAIN, dtype=np.int8)
     labels[sequence[(from_end == 0) & (size >= 2)]] = TEST
     labels[sequence[(from_end == 1) & (size >= 3)]] = VAL
+    return labels
+
+
+def cold(ids: Rows, kind: str, ratios: Ratios, rng: np.random.Generator) -> Labels:
+    """Items (or users) are dealt at random in the given shares, each with all its interactions.
+
+    What validates or tests has no training interaction at all: this measures what is known of new
+    items by their media alone (or of new users by nothing). It does not prevent leaks from the
+    future.
+
+    Args:
+        ids: item (or user) of each interaction, int64 (n,).
+        kind: what they are, for the error.
+        ratios: shares of the items that have interactions, each rounded; of the interactions they
+            are approximate.
+        rng: draws them.
+
+    Raises:
+        InputError: nothing would be left to train on.
+    """
+    distinct, place = np.unique(ids, return_inverse=True)
+    count = len(distinct)
+    first, second = (
+        int(np.floor(share * count + 0.5)) for share in (ratios[0], ratios[0] + ratios[1])
+    )
+    if not first:
+        raise InputError(
+            f"split '{kind}-cold' leaves nothing to train on: there are {count} {kind}s with"
+            " interactions; use another split or a larger training share"
+        )
+    rank = rng.permutation(count)[place]
+    labels = np.full(len(ids), TRAIN, dtype=np.int8)
+    labels[rank >= first] = VAL
+    labels[rank >= second] = TEST
     return labels
 
 

@@ -204,7 +204,10 @@ def test_the_order_of_the_file_decides_nothing(tmp_path_factory, rows, split):
 
 @pytest.mark.parametrize(
     "split",
-    ["random", "temporal-user", "temporal-global", "leave-one-out", "leave-one-out-random"],
+    [
+        *("random", "temporal-user", "temporal-global", "leave-one-out", "leave-one-out-random"),
+        "item-cold",
+    ],
 )
 @pytest.mark.parametrize("users", [1, 6])
 def test_every_split_deals_out_every_pair_once(source, split, users):
@@ -219,6 +222,20 @@ def test_every_split_deals_out_every_pair_once(source, split, users):
             train, val, test = ([times[pair] for pair in p if pair[0] == user] for p in parts)
             assert max(train) <= min([*val, *test, 10**9])
             assert max([*val, -1]) <= min([*test, 10**9])
+
+
+@pytest.mark.parametrize(("split", "side"), [("item-cold", 1), ("user-cold", 0)])
+def test_a_cold_split_leaves_no_training_interaction_to_what_it_tests(source, split, side):
+    report, dataset = run(**source(grid(10), GRID, split=split, ratios="0.6,0.2,0.2"))
+    train, val, test = ({pair[side] for pair in part} for part in all_pairs(dataset))
+    assert train
+    assert val
+    assert test
+    assert not train & (val | test)
+    assert not val & test
+    counts = report.manifest.counts
+    cold = counts.items_without_training if side else counts.users_without_training
+    assert cold == len(val | test)
 
 
 CHANGES = {

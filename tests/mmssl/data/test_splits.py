@@ -19,7 +19,8 @@ shares = st.tuples(st.floats(0.05, 1), st.floats(0, 1), st.floats(0, 1)).map(
 
 
 def label(rule, users, times, ratios=RATIOS, seed=0):
-    return split_interactions(rule, users, times, ratios=ratios, seed=seed)
+    items = np.zeros(len(users), np.int64)
+    return split_interactions(rule, users, items, times, ratios=ratios, seed=seed)
 
 
 @given(st.sampled_from(RULES), users_and_times, shares, st.integers(0, 3))
@@ -148,3 +149,42 @@ def test_equal_times_everywhere_are_refused_by_the_global_split():
 def test_an_unknown_rule_is_answered_with_the_valid_ones():
     with pytest.raises(InputError, match=r"split 'by-moon': use one of random, temporal-user"):
         label("by-moon", np.arange(5), None)
+
+
+COLD = st.sampled_from(["item-cold", "user-cold"])
+
+
+def label_cold(rule, ids, ratios=RATIOS, seed=0):
+    """``ids`` on the rule's own side, other numbers on the other."""
+    other = np.arange(len(ids))[::-1]
+    users, items = (other, ids) if rule == "item-cold" else (ids, other)
+    return split_interactions(rule, users, items, None, ratios=ratios, seed=seed)
+
+
+@given(COLD, st.lists(st.integers(0, 30), min_size=1, max_size=80), shares, st.integers(0, 3))
+def test_a_cold_split_never_separates_what_one_item_or_user_has(rule, ids, ratios, seed):
+    ids = np.array(ids)
+    count = len(np.unique(ids))
+    if ratios[0] * count < 0.5:
+        with pytest.raises(InputError, match="leaves nothing to train on"):
+            label_cold(rule, ids, ratios, seed)
+        return
+    labels = label_cold(rule, ids, ratios, seed)
+    parts = [set(ids[labels == part]) for part in (TRAIN, VAL, TEST)]
+    assert sum(map(len, parts)) == count
+    assert parts[0]
+    for part, share in zip(parts, ratios, strict=True):
+        assert abs(len(part) - share * count) <= 1
+    assert np.array_equal(labels, label_cold(rule, ids, ratios, seed))
+
+
+def test_a_cold_split_is_drawn_by_the_seed():
+    ids = np.repeat(np.arange(100), 3)
+    first, second = (label_cold("item-cold", ids, seed=seed) for seed in (0, 1))
+    assert not np.array_equal(first, second)
+    assert [(first == part).sum() for part in (TRAIN, VAL, TEST)] == [240, 30, 30]
+
+
+def test_one_item_alone_cannot_be_split_cold():
+    with pytest.raises(InputError, match=r"split 'item-cold' leaves nothing .* 1 items"):
+        label_cold("item-cold", np.zeros(5, np.int64), (0.4, 0.3, 0.3))
