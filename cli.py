@@ -546,8 +546,16 @@ def recommend(
     include_seen: Annotated[
         bool, typer.Option("--include-seen", help="Also recommend what a user already has seen.")
     ] = False,
+    only_items: Annotated[
+        str | None,
+        typer.Option(help="Recommend none but these: item ids, or a file of them. Default: all."),
+    ] = None,
+    without_items: Annotated[
+        str | None, typer.Option(help="Never recommend these: item ids, or a file of them.")
+    ] = None,
     skip_unknown: Annotated[
-        bool, typer.Option("--skip-unknown", help="Leave out unknown users instead of stopping.")
+        bool,
+        typer.Option("--skip-unknown", help="Leave out unknown users and items, do not stop."),
     ] = False,
     project: ProjectOption = None,
     device: DeviceOption = "auto",
@@ -555,21 +563,34 @@ def recommend(
     """Write the items that suit each user best, with the original ids."""
     from mmssl.project import Project
     from mmssl.recommend.recommender import Recommender
-    from mmssl.recommend.tables import read_user_ids
+    from mmssl.recommend.tables import read_ids
 
-    if users is not None and Path(users).resolve() == out.resolve():
-        raise InputError(f"--out {out}: the file of --users would be overwritten; name another")
+    for option, given in (
+        ("--users", users),
+        ("--only-items", only_items),
+        ("--without-items", without_items),
+    ):
+        if given is not None and Path(given).resolve() == out.resolve():
+            raise InputError(
+                f"--out {out}: the file of {option} would be overwritten; name another"
+            )
     if top_k < 1:
         raise InputError(f"--top-k {top_k}: a list has at least 1 item")
     refuse_idle(project, named=model is not None)
     chosen = model or Project.find(project).latest_run()
     recommender = Recommender.load(chosen, device)
-    wanted = None if users is None else read_user_ids(users, recommender.user_ids)
+
+    def ids(given: str | None, kind: Literal["user", "item"], option: str) -> list[str] | None:
+        known = recommender.user_ids if kind == "user" else recommender.item_ids
+        return None if given is None else read_ids(given, known, kind, option)
+
     report = recommender.recommend_to(
         out,
-        wanted,
+        ids(users, "user", "--users"),
         top_k,
         exclude_seen=not include_seen,
+        only_items=ids(only_items, "item", "--only-items"),
+        without_items=ids(without_items, "item", "--without-items") or (),
         skip_unknown=skip_unknown,
         progress=sys.stderr.isatty(),
     )

@@ -131,6 +131,7 @@ def rank_blocks(
     k: int,
     block: int | None = None,
     processes: Processes = ONE,
+    candidates: NDArray[np.bool_] | None = None,
 ) -> Iterator[RankedBlock]:
     """Rank all items for the users, a block of users at a time.
 
@@ -145,6 +146,7 @@ def rank_blocks(
         block: users at a time; by default as many as keep the scores at 32 MiB.
         processes: those to which the blocks are dealt out in turn. Whole blocks, since a product of
             another shape may differ in its last bit.
+        candidates: (I,) the items that may be listed; all of them, when left out.
 
     Yields:
         The lists of each block of this process.
@@ -154,6 +156,7 @@ def rank_blocks(
     """
     n_items = exclude.shape[1]
     step = block or max(1, _SCORES_PER_BLOCK // max(n_items, 1))
+    never = None if candidates is None else torch.from_numpy((~candidates).nonzero()[0])
     for start in range(processes.index * step, len(users), processes.count * step):
         rows = users[start : start + step]
         with torch.inference_mode():
@@ -165,6 +168,8 @@ def rank_blocks(
             at = torch.from_numpy(np.stack((user_of, left_out.indices)).astype(np.int64))
             at = at.to(scores.device)
             scores[at[0], at[1]] = -torch.inf
+            if never is not None:
+                scores[:, never.to(scores.device)] = -torch.inf
             items, values = top_k_of_block(scores, k)
         place = slice(start, start + len(rows))
         yield RankedBlock(rows, items.cpu().numpy(), values.float().cpu().numpy(), place)

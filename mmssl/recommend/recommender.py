@@ -36,7 +36,9 @@ class RecommendationReport:
     short_lists: int
     """Users with fewer than k candidates."""
     unknown: tuple[str, ...]
-    """Ids left out because the model does not know them."""
+    """Users left out because the model does not know them."""
+    unknown_items: tuple[str, ...] = ()
+    """Items to list, or not to list, that the model does not know."""
 
     def lines(self) -> list[str]:
         """The report as lines of text for people."""
@@ -48,10 +50,11 @@ class RecommendationReport:
             )
         if self.short_lists:
             lines.append(f"users with fewer candidates than asked for: {self.short_lists:,}")
-        if self.unknown:
-            shown = ", ".join(f"'{id_}'" for id_ in self.unknown[:3])
-            more = ", ..." if self.unknown[3:] else ""
-            lines.append(f"unknown users skipped: {len(self.unknown):,} ({shown}{more})")
+        for kind, unknown in (("users", self.unknown), ("items", self.unknown_items)):
+            if unknown:
+                shown = ", ".join(f"'{id_}'" for id_ in unknown[:3])
+                more = ", ..." if unknown[3:] else ""
+                lines.append(f"unknown {kind} skipped: {len(unknown):,} ({shown}{more})")
         return lines
 
 
@@ -72,6 +75,7 @@ class Recommender:
         """Put a loaded model on a device (``auto``, ``cpu``, ``cuda:N``, ``mps``)."""
         self.model = model
         self.user_ids = IdMap(model.user_ids, "user")
+        self.item_ids = IdMap(model.item_ids, "item")
         self._ids = pl.Series(model.user_ids, dtype=pl.String)
         self._item_ids = pl.Series(model.item_ids, dtype=pl.String)
         self._seen = model.seen()
@@ -96,6 +100,8 @@ class Recommender:
         k: int = 20,
         *,
         exclude_seen: bool = True,
+        only_items: Sequence[str] | None = None,
+        without_items: Sequence[str] = (),
         skip_unknown: bool = False,
         block: int | None = None,
     ) -> pl.DataFrame:
@@ -105,6 +111,8 @@ class Recommender:
             users: original ids, each answered once, in this order; None for all.
             k: items a user; a user with fewer candidates gets fewer rows.
             exclude_seen: leave out the training and validation items of a user.
+            only_items: original ids of the items that may be listed; None for all.
+            without_items: original ids of items that may not.
             skip_unknown: leave out ids that the model does not know, instead of refusing.
             block: users ranked at a time; by default as memory suggests.
 
@@ -113,10 +121,12 @@ class Recommender:
             is popularity), ``rank`` (from 1) and ``source`` (``model`` or ``popularity``).
 
         Raises:
-            InputError: unknown ids, or k below 1.
+            InputError: unknown ids, no item left, or k below 1.
         """
         rows, _ = self._rows(users, k, skip_unknown)
-        frames = [part.frame for part in self._blocks(rows, k, exclude_seen, block)]
+        candidates, _ = self._candidates(only_items, without_items, skip_unknown)
+        blocks = self._blocks(rows, k, exclude_seen, candidates, block)
+        frames = [part.frame for part in blocks]
         return pl.concat([pl.DataFrame(schema=SCHEMA), *frames])
 
     def recommend_to(
@@ -126,6 +136,8 @@ class Recommender:
         k: int = 20,
         *,
         exclude_seen: bool = True,
+        only_items: Sequence[str] | None = None,
+        without_items: Sequence[str] = (),
         skip_unknown: bool = False,
         block: int | None = None,
         progress: bool = False,
@@ -136,14 +148,16 @@ class Recommender:
         ``progress``, users done, their rate and the time left are shown on standard error.
 
         Raises:
-            InputError: unknown ids, k below 1, an unknown suffix, or a path that cannot be written.
+            InputError: unknown ids, no item left, k below 1, an unknown suffix, or a path that
+                cannot be written.
         """
         path = Path(path)
         rows, unknown = self._rows(users, k, skip_unknown)
+        candidates, unknown_items = self._candidates(only_items, without_items, skip_unknown)
         written = short = 0
         bar = progress_bar("recommending", len(rows), "users", shown=progress)
         with open_writer(path) as write, bar as advance:
-            for part in self._blocks(rows, k, exclude_seen, block):
+            for part in self._blocks(rows, k, exclude_seen, candidates, block):
                 write(part.frame)
                 written += len(part.frame)
                 short += part.short_lists
@@ -155,6 +169,7 @@ class Recommender:
             cold_users=int(self._cold[rows].sum()),
             short_lists=short,
             unknown=tuple(unknown),
+            unknown_items=tuple(unknown_items),
         )
 
     def _rows(
@@ -165,10 +180,24 @@ class Recommender:
             raise InputError(f"k is the number of items a user and must be at least 1, not {k}")
         if users is None:
             return np.arange(len(self.user_ids)), []
-        distinct = list(dict.fromkeys(users))
-        unknown = [id_ for id_ in distinct if id_ not in self.user_ids] if skip_unknown else []
-        left_out = set(unknown)
-        return self.user_ids.rows(id_ for id_ in distinct if id_ not in left_out), unknown
+        return _rows_of(users, self.user_ids, skip_unknown)
+
+    def _candidates(
+        self, only: Sequence[str] | None, without: Sequence[str], skip_unknown: bool
+    ) -> tuple[NDArray[np.bool_] | None, list[str]]:
+        """The items that may be listed, None for all, and the ids that were skipped."""
+        if only is None and not without:
+            return None, []
+        allowed = np.full(len(self.item_ids), only is None)
+        unknown: list[str] = []
+        if only is not None:
+            rows, unknown = _rows_of(only, self.item_ids, skip_unknown)
+            allowed[rows] = True
+        rows, more = _rows_of(without, self.item_ids, skip_unknown)
+        allowed[rows] = False
+        if not allowed.any():
+            raise InputError("no item is left to recommend: allow more items, or forbid fewer")
+        return allowed, list(dict.fromkeys([*unknown, *more]))
 
     def _score(self, users: Tensor) -> Tensor:
         scores = self._trained(users)
@@ -178,10 +207,15 @@ class Recommender:
         return scores
 
     def _blocks(
-        self, rows: NDArray[np.int64], k: int, exclude_seen: bool, block: int | None
+        self,
+        rows: NDArray[np.int64],
+        k: int,
+        exclude_seen: bool,
+        candidates: NDArray[np.bool_] | None,
+        block: int | None,
     ) -> Iterator[_Block]:
         exclude = self._seen if exclude_seen else self._nothing
-        for ranked in rank_blocks(self._score, rows, exclude, k, block):
+        for ranked in rank_blocks(self._score, rows, exclude, k, block, candidates=candidates):
             listed = ranked.items >= 0
             place, position = listed.nonzero()
             users = ranked.users[place]
@@ -198,3 +232,17 @@ class Recommender:
                 schema=SCHEMA,
             )
             yield _Block(frame, len(ranked.users), int((listed.sum(axis=1) < k).sum()))
+
+
+def _rows_of(
+    given: Sequence[str], ids: IdMap, skip_unknown: bool
+) -> tuple[NDArray[np.int64], list[str]]:
+    """The rows of ids, each once, and those that were skipped.
+
+    Raises:
+        InputError: an unknown id, unless these are to be skipped.
+    """
+    distinct = list(dict.fromkeys(given))
+    unknown = [id_ for id_ in distinct if id_ not in ids] if skip_unknown else []
+    left_out = set(unknown)
+    return ids.rows(id_ for id_ in distinct if id_ not in left_out), unknown

@@ -1,8 +1,9 @@
-"""What ``recommend`` reads and writes: ids of users in, a table of recommendations out."""
+"""What ``recommend`` reads and writes: ids in, a table of recommendations out."""
 
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 import pyarrow as pa
@@ -59,16 +60,20 @@ def open_writer(path: Path) -> Iterator[Callable[[pl.DataFrame], None]]:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
-def read_user_ids(given: str, known: Container[str]) -> list[str]:
-    """The ids meant by ``--users``: a file that holds them, or ids separated by commas.
+def read_ids(
+    given: str, known: Container[str], kind: Literal["user", "item"], option: str
+) -> list[str]:
+    """The ids meant by ``--users`` and the like: a file that holds them, or ids between commas.
 
     A ``.txt`` file holds one id a line; a table (.csv, .tsv, .jsonl, .parquet) has a column named
-    ``user``, ``user_id`` or ``userId``, read as ``prepare`` reads it.
+    ``user``, ``user_id`` or ``userId`` (``item``, ...), read as ``prepare`` reads it.
 
     Args:
         given: the option's value.
         known: the ids that there are. Spaces around an id in a list or a ``.txt`` file belong to it
             where such an id is known, and to the way it was typed elsewhere.
+        kind: what the ids are of.
+        option: its name, as ``--users``.
 
     Raises:
         InputError: the file is missing or unreadable, has no such column, or an id is empty.
@@ -77,30 +82,30 @@ def read_user_ids(given: str, known: Container[str]) -> list[str]:
     suffix = path.suffix.lower()
     if not _is_file(path):
         if suffix in (".txt", *TABLE_SUFFIXES):
-            raise InputError(f"--users {given}: no such file")
-        return _typed(given.split(","), known, "--users", "place")
+            raise InputError(f"{option} {given}: no such file")
+        return _typed(given.split(","), known, kind, option, "place")
     if suffix == ".txt":
-        return _typed(read_id_lines(path), known, str(path), "line")
+        return _typed(read_id_lines(path), known, kind, str(path), "line")
     frame = read_table(path)
-    names = [name for name in DEFAULT_NAMES["user"] if name in frame.columns]
+    names = [name for name in DEFAULT_NAMES[kind] if name in frame.columns]
     if not names:
         raise InputError(
-            f"{path}: no column of user ids; expected {' or '.join(DEFAULT_NAMES['user'])}, found"
+            f"{path}: no column of {kind} ids; expected {' or '.join(DEFAULT_NAMES[kind])}, found"
             f" {', '.join(frame.columns)}"
         )
     ids = id_texts(path, frame[names[0]]).fill_null("").to_list()
-    return _without_empty(ids, str(path), "row")
+    return _without_empty(ids, kind, str(path), "row")
 
 
-def _typed(ids: list[str], known: Container[str], where: str, unit: str) -> list[str]:
-    return _without_empty([id_ if id_ in known else id_.strip() for id_ in ids], where, unit)
+def _typed(ids: list[str], known: Container[str], kind: str, where: str, unit: str) -> list[str]:
+    return _without_empty([id_ if id_ in known else id_.strip() for id_ in ids], kind, where, unit)
 
 
-def _without_empty(ids: list[str], where: str, unit: str) -> list[str]:
+def _without_empty(ids: list[str], kind: str, where: str, unit: str) -> list[str]:
     if not ids:
-        raise InputError(f"{where}: no user id in it")
+        raise InputError(f"{where}: no {kind} id in it")
     if "" in ids:
-        raise InputError(f"{where}, {unit} {ids.index('') + 1}: an empty user id")
+        raise InputError(f"{where}, {unit} {ids.index('') + 1}: an empty {kind} id")
     return ids
 
 

@@ -173,10 +173,29 @@ def test_recommend_reads_users_from_a_file_and_can_skip_unknown_ones(project, ca
     assert set(pl.read_csv(tmp_path / "recs.csv")["user_id"]) == {"u1"}
 
 
+def test_recommend_lists_only_some_items_or_never_some(project, capsys, tmp_path):
+    command = ["recommend", "--project", project, "--out", tmp_path / "recs.csv", "--top-k", 99]
+
+    def listed(*options):
+        code, _, err = run_cli(capsys, *command, *options)
+        assert (code, err) == (0, "")
+        return set(pl.read_csv(tmp_path / "recs.csv", infer_schema=False)["item_id"])
+
+    everything = listed()
+    some = sorted(everything)[:3]
+    (tmp_path / "some.csv").write_text("item\n" + "\n".join(some) + "\n")
+    assert listed("--only-items", tmp_path / "some.csv") == set(some)
+    assert listed("--without-items", ",".join(some)) == everything - set(some)
+    both = listed("--only-items", ",".join(some), "--without-items", some[0])
+    assert both == set(some[1:])
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
         (["--out", "recs.xlsx"], "unknown kind of table"),
+        (["--out", "recs.csv", "--only-items", "nothing-like-it"], "unknown item id"),
+        (["--out", "recs.csv", "--without-items", "nobody.txt"], "--without-items nobody.txt: no"),
         (["--out", "recs.csv", "--top-k", "0"], "at least 1"),
         (["--out", "recs.csv", "--users", "nobody.txt"], "no such file"),
         (["--out", "recs.csv", "--device", "tpu"], "unknown device"),
@@ -199,6 +218,7 @@ def test_options_that_would_be_ignored_or_undo_each_other_are_refused(project, c
         (["evaluate", "--no-mask-validation"], "--no-mask-validation does not apply"),
         (["evaluate", *same], "are the same file: name two"),
         (["recommend", "--users", users, "--out", users], "the file of --users would be overwr"),
+        (["recommend", "--only-items", users, "--out", users], "of --only-items would be overwr"),
         (["recommend", "--out", project / "a.csv", "--top-k", 0], "--top-k 0: a list has at least"),
     ):
         code, out, err = run_cli(capsys, *arguments, "--project", project)

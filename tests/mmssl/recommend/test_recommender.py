@@ -134,3 +134,32 @@ def test_more_items_than_there_are_is_a_short_list_for_everybody(saved, tmp_path
     recommender = Recommender(saved, "cpu")
     report = recommender.recommend_to(tmp_path / "recs.csv", k=10**12, exclude_seen=False)
     assert (report.users, report.rows, report.short_lists) == (4, 20, 4)
+
+
+def test_only_some_items_are_recommended_or_some_never(recommender, tmp_path):
+    some = recommender.recommend(["a", "d/4"], only_items=["007", "i2", "i2"])
+    assert lists(some) == {"a": ["007", "i2"], "d/4": ["007", "i2"]}
+    everybody = recommender.recommend(k=5)
+    without = recommender.recommend(k=5, without_items=["7", "i1"])
+    kept = everybody.filter(~pl.col("item_id").is_in(["7", "i1"]))
+    assert without.drop("rank").equals(kept.drop("rank"))
+    only = recommender.recommend(k=5, only_items=["i0", "i2", "007"])
+    assert only.equals(without)
+    both = recommender.recommend(k=5, only_items=["i2", "7"], without_items=["7"])
+    assert set(both["item_id"]) == {"i2"}
+
+
+def test_unknown_items_are_named_or_skipped_and_one_must_be_left(recommender, tmp_path):
+    with pytest.raises(InputError, match="unknown item id"):
+        recommender.recommend(only_items=["7", "x"])
+    with pytest.raises(InputError, match="unknown item id"):
+        recommender.recommend(without_items=["x"])
+    for nothing in ({"only_items": []}, {"only_items": ["7"], "without_items": ["7"]}):
+        with pytest.raises(InputError, match="no item is left to recommend"):
+            recommender.recommend(**nothing)
+    report = recommender.recommend_to(
+        tmp_path / "recs.csv", only_items=["7", "x"], without_items=["y", "x"], skip_unknown=True
+    )
+    assert report.unknown_items == ("x", "y")
+    assert "unknown items skipped: 2 ('x', 'y')" in report.lines()
+    assert set(pl.read_csv(tmp_path / "recs.csv")["item_id"]) == {7}

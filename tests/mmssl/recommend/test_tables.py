@@ -2,7 +2,7 @@ import polars as pl
 import pytest
 
 from extract.errors import InputError
-from mmssl.recommend.tables import SCHEMA, open_writer, read_user_ids
+from mmssl.recommend.tables import SCHEMA, open_writer, read_ids
 
 FIRST = pl.DataFrame(
     {
@@ -15,6 +15,10 @@ FIRST = pl.DataFrame(
     schema=SCHEMA,
 )
 SECOND = FIRST.with_columns(rank=pl.lit(2, pl.Int32))
+
+
+def read_user_ids(given, known):
+    return read_ids(given, known, "user", "--users")
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".tsv", ".jsonl", ".CSV"])
@@ -169,3 +173,17 @@ def test_a_column_that_cannot_be_ids_is_refused(tmp_path, values, message):
     pl.DataFrame({"user": values}).write_parquet(path)
     with pytest.raises(InputError, match=message):
         read_user_ids(str(path), ())
+
+
+def test_item_ids_are_read_alike(tmp_path):
+    path = tmp_path / "items.csv"
+    path.write_text("item_id,price\n007,1\n7,2\n")
+    assert read_ids(str(path), (), "item", "--only-items") == ["007", "7"]
+    assert read_ids("7, 007", (), "item", "--only-items") == ["7", "007"]
+    with pytest.raises(InputError, match=r"--only-items none\.txt: no such file"):
+        read_ids("none.txt", (), "item", "--only-items")
+    path.write_text("user_id\nu\n")
+    with pytest.raises(InputError, match="no column of item ids; expected item or item_id"):
+        read_ids(str(path), (), "item", "--only-items")
+    with pytest.raises(InputError, match="--only-items, place 2: an empty item id"):
+        read_ids("7,,8", (), "item", "--only-items")
