@@ -11,7 +11,7 @@ import torch
 from extract.errors import InputError
 from mmssl.config import TrainingConfig
 from mmssl.data.dataset import Dataset
-from mmssl.data.sampling import BatchSampler
+from mmssl.data.sampling import BatchSampler, InteractionSampler
 from mmssl.evaluation.evaluate import evaluate
 from mmssl.model.mmssl import MMSSL
 from mmssl.recommend.model_folder import SavedModel
@@ -193,6 +193,20 @@ def test_schedule_and_clipping_go_on_to_the_same_bits(dataset, tmp_path, monkeyp
     logged = [line["learning_rate"] for line in log_lines(whole.path, "epoch")]
     assert logged[0] == pytest.approx(0.02 * 9 / 10)
     assert logged[1:] == pytest.approx([0.02 * (48 - 8 * e) / 38 for e in range(2, 7)])
+
+
+def test_what_plus_draws_goes_on_to_the_same_bits(dataset, tmp_path, monkeypatch):
+    """Interactions in the middle of their order, noise, dropout; and walks made anew."""
+    settings = (
+        *("optimiser.batches=interactions", "adversarial.weight=0", "backbone.dropout=0.3"),
+        *("noise_contrast.weight=0.1", "neighbours.item_rate=1", "walks.weight=1"),
+    )
+    whole = train(config(*settings), dataset, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        at_call(patch, InteractionSampler, "draw", STEPS + 3, lambda: os.kill(os.getpid(), 15))
+        with pytest.raises(TrainingInterrupted):
+            train(config(*settings), dataset, tmp_path / "run")
+    assert_same_run(train(config(*settings), dataset, tmp_path / "run"), whole)
 
 
 @pytest.mark.parametrize(
