@@ -12,6 +12,7 @@ from mmssl.config import TrainingConfig
 from mmssl.data.dataset import ModalityFeatures
 from mmssl.data.sampling import Batch, NoBatches, Sampler
 from mmssl.processes import ONE, Processes
+from mmssl.vectors import TwoSided
 
 
 class RecommenderModel(Protocol):
@@ -202,6 +203,14 @@ class TrainableModel(nn.Module):
         self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
     ) -> None:
         """The inverse of ``training_state``."""
+
+    def modality_parts(self) -> dict[str, TwoSided]:
+        """What of the final vectors each modality's media brought: users (U, d), items (I, d).
+
+        The rest of the vectors is then what interactions and ids brought. By default there are
+        none: the model has no media, or does not tell them apart.
+        """
+        return {}
 
     def relation_graphs(self) -> dict[str, sp.csr_array]:
         """Graphs (U x I, of ones) kept beside the finished model for who looks at it, by modality.

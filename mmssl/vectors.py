@@ -1,7 +1,17 @@
 """What model and objectives do to rows of vectors."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class TwoSided:
+    """One quantity for both sides of the graph: user (U, d) and item (I, d)."""
+
+    user: Tensor
+    item: Tensor
 
 
 def mean_or_zero(values: Tensor) -> Tensor:

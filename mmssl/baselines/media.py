@@ -10,8 +10,9 @@ from mmssl.baselines.base import LearnedBaselineConfig
 from mmssl.config import FeatureConfig, MixedPrecisionConfig, TrainingConfig
 from mmssl.data.dataset import ModalityFeatures
 from mmssl.data.graphs import Graph
-from mmssl.model.features import Projection, Scaling, TwoSided, scale
+from mmssl.model.features import Projection, Scaling, scale
 from mmssl.model.propagation import propagate
+from mmssl.vectors import TwoSided
 
 
 class MediaConfig(TrainingConfig):

@@ -44,6 +44,15 @@ class CrossModalAttention(nn.Module):
         mixed = torch.einsum("nhk,nkd->nhd", self.mean_weights(stacked), stacked)
         return mixed.flatten(1) @ self.w_cat
 
+    def by_modality(self, relations: Sequence[Tensor]) -> list[Tensor]:
+        """What each H^k adds to Z, (N, d) each, in their order: their sum is ``forward``."""
+        stacked = torch.stack(list(relations), dim=1)
+        weights = self.mean_weights(stacked)
+        return [
+            torch.einsum("nh,nd->nhd", weights[:, :, k], stacked[:, k]).flatten(1) @ self.w_cat
+            for k in range(stacked.shape[1])
+        ]
+
     def mean_weights(self, stacked: Tensor) -> Tensor:
         """mean over m of a_h^{m,k}: (N, heads, M), from H (N, M, d).
 

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from mmssl.data.sampling import Batch, distinct
 from mmssl.model.config import AdversarialConfig
-from mmssl.model.features import TwoSided
 from mmssl.objectives.adversarial import generated_rows
+from mmssl.vectors import TwoSided
 
 # Up to here a random order of all items is as quick as drawing without it.
 _ORDERED = 2**15

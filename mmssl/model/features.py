@@ -1,14 +1,13 @@
 """Modality-aware features: raw embeddings projected, then gathered along the graph (1, 2)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from mmssl.data.graphs import Graph
-from mmssl.vectors import unit_rows
+from mmssl.vectors import TwoSided, unit_rows
 
 Missing = Literal["zero", "mean", "learned"]
 Scaling = Literal["none", "standardise", "unit"]
@@ -75,14 +74,6 @@ class Projection(nn.Module):
             projected = torch.where(present[:, None], projected, instead)
         dropped: Tensor = self.dropout(projected)
         return dropped
-
-
-@dataclass(frozen=True)
-class TwoSided:
-    """One quantity for both sides of the graph: user (U, d) and item (I, d)."""
-
-    user: Tensor
-    item: Tensor
 
 
 def gather_features(projections: Mapping[str, Tensor], graph: Graph) -> dict[str, TwoSided]:

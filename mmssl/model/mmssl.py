@@ -16,7 +16,7 @@ from mmssl.data.sampling import Batch, BatchSampler, InteractionSampler, Sampler
 from mmssl.evaluation.ranking import Score, added, inner_product, item_graph_score
 from mmssl.model.attention import CrossModalAttention
 from mmssl.model.config import MMSSLConfig
-from mmssl.model.features import Projection, TwoSided, gather_features, scale
+from mmssl.model.features import Projection, gather_features, scale
 from mmssl.model.limits import (
     refuse_what_is_too_large,
     refuse_what_needs_one_process,
@@ -24,13 +24,14 @@ from mmssl.model.limits import (
 )
 from mmssl.model.neighbourhood import Neighbourhood
 from mmssl.model.objective import Objective, build_critic
+from mmssl.model.parts import modality_parts
 from mmssl.model.propagation import propagate
 from mmssl.model.relation_graphs import RelationGraphs
 from mmssl.model.side_graphs import build_side_graphs
 from mmssl.model.step import Step, StepSampler
 from mmssl.model.views import Graphs, Views, first_rows
 from mmssl.model.walks import Walks
-from mmssl.vectors import perturb, unit_rows
+from mmssl.vectors import TwoSided, perturb, unit_rows
 
 
 class MMSSL(TrainableModel):
@@ -393,6 +394,22 @@ class MMSSL(TrainableModel):
     def _graphs_among(self, tensors: Mapping[str, Tensor], prefix: str) -> dict[str, sp.csr_array]:
         own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
         return csr_arrays(own, (self.n_users, self.n_items))
+
+    @torch.no_grad()
+    def modality_parts(self) -> dict[str, TwoSided]:
+        """As in ``TrainableModel``, by ``mmssl.model.parts``; float32."""
+        was_training = self.training
+        self.eval()
+        parts = modality_parts(
+            self(),
+            self._ids(),
+            self.attention,
+            [self.graph] * self.config.backbone.layers,
+            self.side_graphs,
+            self.config.backbone,
+        )
+        self.train(was_training)
+        return {m: TwoSided(part.user.float(), part.item.float()) for m, part in parts.items()}
 
     def relation_graphs(self) -> dict[str, sp.csr_array]:
         """Those that scoring uses; before the warm-up ends, the observed one for all."""

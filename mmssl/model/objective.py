@@ -7,7 +7,7 @@ from mmssl.data.graphs import Adjacency
 from mmssl.data.sampling import Batch
 from mmssl.model.config import MMSSLConfig
 from mmssl.model.critic_block import CriticBlock, block_items
-from mmssl.model.features import TwoSided, feature_l2
+from mmssl.model.features import feature_l2
 from mmssl.model.step import Step
 from mmssl.model.views import Views
 from mmssl.objectives.adversarial import (
@@ -22,7 +22,7 @@ from mmssl.objectives.info_nce import info_nce
 from mmssl.objectives.reconstruction import reconstruction
 from mmssl.objectives.softmax import sampled_softmax
 from mmssl.processes import Processes
-from mmssl.vectors import unit_rows
+from mmssl.vectors import TwoSided, unit_rows
 
 
 class Objective:

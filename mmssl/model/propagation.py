@@ -6,9 +6,9 @@ from typing import Literal
 from torch import Tensor
 
 from mmssl.data.graphs import Graph
-from mmssl.model.features import TwoSided
 from mmssl.model.side_graphs import SideGraphs
 from mmssl.model.views import first_rows
+from mmssl.vectors import TwoSided
 
 
 def propagate(

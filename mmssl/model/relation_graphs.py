@@ -12,12 +12,11 @@ from mmssl.data.neighbours import TwoSidedNeighbours
 from mmssl.data.sampling import Batch
 from mmssl.evaluation.ranking import top_k_of_block
 from mmssl.model.config import MMSSLConfig
-from mmssl.model.features import TwoSided
 from mmssl.model.official import StepwiseRelations
 from mmssl.model.relations import joined, learned_relations, neighbours_per_user, union
 from mmssl.objectives.adversarial import generated_rows
 from mmssl.processes import Processes
-from mmssl.vectors import unit_rows
+from mmssl.vectors import TwoSided, unit_rows
 
 
 class RelationGraphs:

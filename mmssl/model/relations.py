@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from mmssl.data.graphs import binary
 from mmssl.evaluation.ranking import inner_product, top_k
-from mmssl.model.features import TwoSided
 from mmssl.model.official import tiled_owners
 from mmssl.processes import ONE, Processes
+from mmssl.vectors import TwoSided
 
 
 def neighbours_per_user(

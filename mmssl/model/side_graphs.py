@@ -1,7 +1,7 @@
 """Frozen graphs within one side: what the nearest items, or users, add in propagation."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,6 +22,8 @@ class SideGraphs:
     """(U, U), the rate included."""
     items: SparseMatrix | None
     """(I, I), the rate included."""
+    item_graphs: Mapping[str, sp.csr_array] = field(default_factory=dict)
+    """What each modality adds to ``items``: (I, I), the rate included."""
 
 
 def build_side_graphs(
@@ -44,21 +46,23 @@ def build_side_graphs(
         device, dtype: of the graphs.
     """
     items = users = None
+    graphs: dict[str, sp.csr_array] = {}
     if config.item_rate > 0:
-        graphs = []
-        for given in features.values():
+        rate = config.item_rate / len(features)
+        for modality, given in features.items():
             present = torch.as_tensor(given.present)
             vectors = torch.as_tensor(given.vectors).float()
             centred = (vectors - vectors[present].mean(dim=0)) * present[:, None]
-            graphs.append(frozen_graph(centred, present, config.items, "ones"))
-        rate = config.item_rate / len(graphs)
-        items = SparseMatrix(weighted_sum(graphs, [rate] * len(graphs)), device, dtype)
+            graph = frozen_graph(centred, present, config.items, "ones")
+            graphs[modality] = sp.csr_array(rate * graph)
+        total = weighted_sum(list(graphs.values()), [1.0] * len(graphs))
+        items = SparseMatrix(total, device, dtype)
     if config.user_rate > 0:
         nearest = cosine_neighbours(sp.csr_array(observed.T), config.users)
         active = (np.diff(observed.indptr) > 0).astype(np.float32)
         graph = config.user_rate * _symmetric(nearest + sp.diags_array(active))
         users = SparseMatrix(sp.csr_array(graph), device, dtype)
-    return SideGraphs(users, items)
+    return SideGraphs(users, items, graphs)
 
 
 def _symmetric(weights: sp.csr_array) -> sp.csr_array:

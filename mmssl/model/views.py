@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from mmssl.data.graphs import Graph
-from mmssl.model.features import TwoSided
+from mmssl.vectors import TwoSided
 
 
 @dataclass(frozen=True)

@@ -1,56 +1,46 @@
 """A trained model on disk: one folder, complete in itself, without pickle and without code."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from scipy.sparse import csr_array
 from torch import Tensor
 
 from extract.errors import InputError
-from extract.files import atomic_folder, read_json, sha256_file, write_json, write_text
+from extract.files import atomic_folder, sha256_file, write_json, write_text
 from extract.versions import installed_versions
 from mmssl.data.graphs import csr_arrays, csr_tensors
 from mmssl.evaluation.ranking import Score, added, inner_product, item_graph_score
 from mmssl.recommend.model_card import model_card
-from mmssl.recommend.model_info import ModelInfo
-
-_FILES = {
-    "users.parquet",
-    "items.parquet",
-    "model.safetensors",
-    "graphs.safetensors",
-    "seen.safetensors",
-}
-# What scores: vectors of both sides, a graph of items, or both.
-_VECTORS, _ITEM_GRAPH = "vectors.safetensors", "item_graph.safetensors"
-# A panic of polars is no Exception, but a BaseException.
-_UNREADABLE = (
-    *(KeyError, ValueError, OSError, SafetensorError),
-    *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
+from mmssl.recommend.model_files import (
+    FEATURES,
+    ITEM_GRAPH,
+    LIBRARIES,
+    PARTS,
+    UNREADABLE,
+    VECTORS,
+    ItemFeatures,
+    ModelManifest,
+    feature_tensors,
+    part_tensors,
+    read_model_manifest,
+    read_weighted_graph,
+    weighted_graph_tensors,
+    write_ids,
+    write_tensors,
 )
-_LIBRARIES = ("mmssl-toolkit", "torch", "numpy", "scipy", "safetensors", "polars")
+from mmssl.recommend.model_info import ModelInfo
+from mmssl.vectors import TwoSided
 
-
-class _Manifest(BaseModel):
-    """``config.json``: the model, the sizes that the other files must have, and their digests."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    schema_version: Literal[1]
-    model: ModelInfo
-    users: int
-    items: int
-    dim: int | None
-    """Length of the vectors; None where an item graph alone scores."""
-    libraries: dict[str, str]
-    files: dict[str, str]
+ITEM_GRAPH_PART = "item graph"
+"""The name of what the items of a user's history send, among the parts of a score."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,20 +67,73 @@ class SavedModel:
     item_graph: csr_array | None = None
     """(I, I) float32: scores are the rows of ``train @ item_graph``, added to those of the vectors
     where there are both."""
+    modality_parts: dict[str, TwoSided] = field(default_factory=dict)
+    """Modality -> what of the vectors its media brought, (U, d) and (I, d) float32."""
+    features: dict[str, ItemFeatures] = field(default_factory=dict)
+    """Modality -> the raw embeddings that the model was trained with."""
+
+    @cached_property
+    def vector_parts(self) -> dict[str, TwoSided]:
+        """What the vectors are the sum of, by name; none where there are no vectors.
+
+        ``collaborative`` is what the media did not bring; ``model`` stands for all of a model that
+        takes media without telling what they brought.
+        """
+        if self.user_vectors is None or self.item_vectors is None:
+            return {}
+        user, item = self.user_vectors, self.item_vectors
+        for part in self.modality_parts.values():
+            user, item = user - part.user, item - part.item
+        told = self.modality_parts or not self.info.encoders
+        return {"collaborative" if told else "model": TwoSided(user, item), **self.modality_parts}
+
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        """The parts that a score is made of: of the vectors, then of the item graph."""
+        graph = () if self.item_graph is None else (ITEM_GRAPH_PART,)
+        return (*self.vector_parts, *graph)
 
     @property
     def dim(self) -> int | None:
         """Length of the vectors; None where an item graph alone scores."""
         return None if self.item_vectors is None else self.item_vectors.shape[1]
 
-    def score(self, device: torch.device) -> Score:
-        """What ranks the items for (b,) user rows, on a device."""
-        parts: list[Score] = []
-        if self.user_vectors is not None and self.item_vectors is not None:
-            parts.append(inner_product(self.user_vectors.to(device), self.item_vectors.to(device)))
-        if self.item_graph is not None:
-            parts.append(item_graph_score(self.train, self.item_graph, device))
-        return added(parts)
+    def score(self, device: torch.device, parts: Collection[str] | None = None) -> Score:
+        """What ranks the items for (b,) user rows, on a device.
+
+        Args:
+            device: where the scores are computed.
+            parts: names of ``part_names``; the others count nothing, as if each side's vectors
+                were the sums of these parts alone. None for all.
+
+        Raises:
+            InputError: an unknown part, or none.
+        """
+        chosen = self.part_names if parts is None else tuple(dict.fromkeys(parts))
+        unknown = [part for part in chosen if part not in self.part_names]
+        if unknown or not chosen:
+            what = f"this model has no part '{unknown[0]}'" if unknown else "no part is left"
+            raise InputError(f"{what}; its parts are: {', '.join(self.part_names)}")
+        scores: list[Score] = []
+        vectors = self._vectors_of([part for part in chosen if part != ITEM_GRAPH_PART])
+        if vectors is not None:
+            scores.append(inner_product(vectors.user.to(device), vectors.item.to(device)))
+        if self.item_graph is not None and ITEM_GRAPH_PART in chosen:
+            scores.append(item_graph_score(self.train, self.item_graph, device))
+        return added(scores)
+
+    def _vectors_of(self, parts: list[str]) -> TwoSided | None:
+        """The sum of some parts; of all it is the vectors themselves, to the bit."""
+        if not parts or self.user_vectors is None or self.item_vectors is None:
+            return None
+        if len(parts) == len(self.vector_parts):
+            return TwoSided(self.user_vectors, self.item_vectors)
+        # In the order of the model, so that the order in which they are named does not matter.
+        sides = [self.vector_parts[part] for part in self.vector_parts if part in parts]
+        user, item = sides[0].user, sides[0].item
+        for side in sides[1:]:
+            user, item = user + side.user, item + side.item
+        return TwoSided(user, item)
 
     def seen(self) -> csr_array:
         """What each user is known to have interacted with, training and validation together."""
@@ -106,24 +149,28 @@ class SavedModel:
         if problem:
             raise ValueError(f"this model cannot be saved: {problem}")
         with atomic_folder(folder) as new:
-            _write_ids(self.user_ids, "user_id", new / "users.parquet")
-            _write_ids(self.item_ids, "item_id", new / "items.parquet")
-            _write_tensors(self.parameters, new / "model.safetensors")
+            write_ids(self.user_ids, "user_id", new / "users.parquet")
+            write_ids(self.item_ids, "item_id", new / "items.parquet")
+            write_tensors(self.parameters, new / "model.safetensors")
             if self.item_graph is not None:
-                _write_tensors(_weighted_graph(self.item_graph), new / _ITEM_GRAPH)
+                write_tensors(weighted_graph_tensors(self.item_graph), new / ITEM_GRAPH)
             if self.user_vectors is not None and self.item_vectors is not None:
                 vectors = {"user": self.user_vectors, "item": self.item_vectors}
-                _write_tensors(vectors, new / _VECTORS)
-            _write_tensors(csr_tensors(self.graphs), new / "graphs.safetensors")
+                write_tensors(vectors, new / VECTORS)
+            if self.modality_parts:
+                write_tensors(part_tensors(self.modality_parts), new / PARTS)
+            if self.features:
+                write_tensors(feature_tensors(self.features), new / FEATURES)
+            write_tensors(csr_tensors(self.graphs), new / "graphs.safetensors")
             seen = {"train": self.train, "val": self.val}
-            _write_tensors(csr_tensors(seen), new / "seen.safetensors")
-            manifest = _Manifest(
+            write_tensors(csr_tensors(seen), new / "seen.safetensors")
+            manifest = ModelManifest(
                 schema_version=1,
                 model=self.info,
                 users=len(self.user_ids),
                 items=len(self.item_ids),
                 dim=self.dim,
-                libraries=installed_versions(_LIBRARIES),
+                libraries=installed_versions(LIBRARIES),
                 files={path.name: sha256_file(path) for path in sorted(new.iterdir())},
             )
             write_text(
@@ -152,7 +199,7 @@ class SavedModel:
                 f"{path}: no trained model here (neither model/config.json nor config.json);"
                 " name the folder of a finished run"
             )
-        manifest = _read_manifest(folder / "config.json")
+        manifest = read_model_manifest(folder / "config.json")
         for name, digest in manifest.files.items():
             if not (folder / name).is_file():
                 raise InputError(f"{folder / name}: missing; the model folder is not complete")
@@ -160,7 +207,7 @@ class SavedModel:
                 raise InputError(f"{folder / name}: changed or damaged since the model was saved")
         try:
             model = cls._read(folder, manifest)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise InputError(f"{folder}: not a whole model ({error})") from None
         problem = model._problem(manifest)
         if problem:
@@ -168,14 +215,27 @@ class SavedModel:
         return model
 
     @classmethod
-    def _read(cls, folder: Path, manifest: _Manifest) -> "SavedModel":
+    def _read(cls, folder: Path, manifest: ModelManifest) -> "SavedModel":
         scoring: dict[str, Any] = {}
-        if _VECTORS in manifest.files:
-            vectors = load_file(folder / _VECTORS)
+        if VECTORS in manifest.files:
+            vectors = load_file(folder / VECTORS)
             scoring = {"user_vectors": vectors["user"], "item_vectors": vectors["item"]}
-        if _ITEM_GRAPH in manifest.files:
-            graph = load_file(folder / _ITEM_GRAPH)
-            scoring["item_graph"] = _read_weighted_graph(graph, manifest.items)
+        if ITEM_GRAPH in manifest.files:
+            graph = load_file(folder / ITEM_GRAPH)
+            scoring["item_graph"] = read_weighted_graph(graph, manifest.items)
+        encoders = manifest.model.encoders
+        if PARTS in manifest.files:
+            parts = load_file(folder / PARTS)
+            names = [m for m in encoders if f"{m}.user" in parts]
+            scoring["modality_parts"] = {
+                m: TwoSided(parts[f"{m}.user"], parts[f"{m}.item"]) for m in names
+            }
+        if FEATURES in manifest.files:
+            raw = load_file(folder / FEATURES)
+            scoring["features"] = {
+                m: ItemFeatures(raw[f"{m}.vectors"].numpy(), raw[f"{m}.present"].numpy())
+                for m in encoders
+            }
         shape = (manifest.users, manifest.items)
         graphs = csr_arrays(load_file(folder / "graphs.safetensors"), shape)
         seen = csr_arrays(load_file(folder / "seen.safetensors"), shape)
@@ -190,7 +250,7 @@ class SavedModel:
             **scoring,
         )
 
-    def _problem(self, manifest: _Manifest | None = None) -> str | None:
+    def _problem(self, manifest: ModelManifest | None = None) -> str | None:
         """What does not fit together, in a few words; None when all is well."""
         users, items = len(self.user_ids), len(self.item_ids)
         for kind, ids in (("user", self.user_ids), ("item", self.item_ids)):
@@ -208,8 +268,36 @@ class SavedModel:
         for name, matrix in matrices.items():
             if matrix.shape != (users, items):
                 return f"{name} is {matrix.shape[0]} x {matrix.shape[1]}, not {users} x {items}"
-        if not set(self.graphs) <= set(self.info.encoders):
-            return f"graphs of {sorted(self.graphs)}, encoders of {sorted(self.info.encoders)}"
+        encoders = set(self.info.encoders)
+        for kind, given in (
+            ("graphs", set(self.graphs)),
+            ("parts", set(self.modality_parts)),
+            ("features", set(self.features)),
+        ):
+            if not given <= encoders:
+                return f"{kind} of {sorted(given)}, encoders of {sorted(encoders)}"
+        return self._parts_problem() or self._features_problem()
+
+    def _parts_problem(self) -> str | None:
+        for modality, part in self.modality_parts.items():
+            if self.user_vectors is None or self.item_vectors is None:
+                return f"a part of {modality}, but no vectors"
+            for given, whole in ((part.user, self.user_vectors), (part.item, self.item_vectors)):
+                if given.shape != whole.shape or given.dtype != torch.float32:
+                    return f"the part of {modality} is {tuple(given.shape)}, {given.dtype}"
+                if not bool(given.isfinite().all()):
+                    return f"the part of {modality} holds NaN or infinite values"
+        return None
+
+    def _features_problem(self) -> str | None:
+        for modality, given in self.features.items():
+            rows = len(self.item_ids)
+            if given.vectors.ndim != 2 or len(given.vectors) != rows or len(given.present) != rows:
+                return f"features of {modality} of another number of items than {rows}"
+            if given.vectors.dtype != np.float32 or given.present.dtype != np.bool_:
+                return f"features of {modality} are {given.vectors.dtype}, {given.present.dtype}"
+            if not bool(np.isfinite(given.vectors).all()):
+                return f"features of {modality} hold NaN or infinite values"
         return None
 
     def _scoring_problem(self) -> str | None:
@@ -236,42 +324,3 @@ class SavedModel:
             if not bool(vectors.isfinite().all()):
                 return f"{kind} vectors hold NaN or infinite values"
         return None
-
-
-def _read_manifest(path: Path) -> _Manifest:
-    values = read_json(path)
-    found = values.get("schema_version") if isinstance(values, dict) else None
-    if found != 1:
-        raise InputError(f"{path}: schema version {found!r}; this version reads 1")
-    try:
-        manifest = _Manifest.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{path}: {where}: {first['msg']}") from None
-    # Nothing outside the folder is opened, and nothing in it without its digest.
-    wanted = _FILES | {_VECTORS if manifest.dim is not None else _ITEM_GRAPH}
-    if not wanted <= set(manifest.files) <= wanted | {_ITEM_GRAPH}:
-        raise InputError(f"{path}: files: expected the digests of {', '.join(sorted(wanted))}")
-    return manifest
-
-
-def _write_ids(ids: list[str], column: str, path: Path) -> None:
-    pl.DataFrame({column: ids}, schema={column: pl.String}).write_parquet(path)
-
-
-def _write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
-    save_file({name: each.detach().cpu().contiguous() for name, each in tensors.items()}, path)
-
-
-def _weighted_graph(graph: csr_array) -> dict[str, Tensor]:
-    weights = torch.from_numpy(graph.data.astype(np.float32))
-    return csr_tensors({"graph": graph}) | {"graph.weight": weights}
-
-
-def _read_weighted_graph(tensors: dict[str, Tensor], items: int) -> csr_array:
-    graph = csr_arrays(tensors, (items, items))["graph"]
-    graph.data = tensors["graph.weight"].numpy()
-    if len(graph.data) != len(graph.indices):
-        raise ValueError("the item graph has not as many weights as edges")
-    return graph

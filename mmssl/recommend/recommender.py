@@ -1,6 +1,6 @@
 """Recommendations from a trained model: ranked items with the original ids of users and items."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -17,7 +17,7 @@ from extract.errors import InputError
 from extract.progress import progress_bar
 from mmssl.baselines.popularity import popularity_score
 from mmssl.data.ids import IdMap
-from mmssl.evaluation.ranking import rank_blocks
+from mmssl.evaluation.ranking import Score, rank_blocks
 from mmssl.recommend.model_folder import SavedModel
 from mmssl.recommend.tables import SCHEMA, open_writer
 
@@ -83,6 +83,7 @@ class Recommender:
         self._cold = np.diff(model.train.indptr) == 0
         place = resolve_device(device)
         self._popularity = popularity_score(model.train, place)
+        self._device = place
         self._trained = model.score(place)
 
     @classmethod
@@ -104,6 +105,7 @@ class Recommender:
         without_items: Sequence[str] = (),
         skip_unknown: bool = False,
         block: int | None = None,
+        parts: Collection[str] | None = None,
     ) -> pl.DataFrame:
         """The k best items of each user, best first, as one table in memory.
 
@@ -115,17 +117,18 @@ class Recommender:
             without_items: original ids of items that may not.
             skip_unknown: leave out ids that the model does not know, instead of refusing.
             block: users ranked at a time; by default as memory suggests.
+            parts: names of ``model.part_names`` that are to count; None for all.
 
         Returns:
             Columns ``user_id``, ``item_id``, ``score`` (float32; a count of users where the source
             is popularity), ``rank`` (from 1) and ``source`` (``model`` or ``popularity``).
 
         Raises:
-            InputError: unknown ids, no item left, or k below 1.
+            InputError: unknown ids or parts, no item left, or k below 1.
         """
         rows, _ = self._rows(users, k, skip_unknown)
         candidates, _ = self._candidates(only_items, without_items, skip_unknown)
-        blocks = self._blocks(rows, k, exclude_seen, candidates, block)
+        blocks = self._blocks(rows, k, exclude_seen, candidates, block, parts)
         frames = [part.frame for part in blocks]
         return pl.concat([pl.DataFrame(schema=SCHEMA), *frames])
 
@@ -140,6 +143,7 @@ class Recommender:
         without_items: Sequence[str] = (),
         skip_unknown: bool = False,
         block: int | None = None,
+        parts: Collection[str] | None = None,
         progress: bool = False,
     ) -> RecommendationReport:
         """Write the same table block by block to ``.parquet``, ``.csv``, ``.tsv`` or ``.jsonl``.
@@ -148,8 +152,8 @@ class Recommender:
         ``progress``, users done, their rate and the time left are shown on standard error.
 
         Raises:
-            InputError: unknown ids, no item left, k below 1, an unknown suffix, or a path that
-                cannot be written.
+            InputError: unknown ids or parts, no item left, k below 1, an unknown suffix, or a path
+                that cannot be written.
         """
         path = Path(path)
         rows, unknown = self._rows(users, k, skip_unknown)
@@ -157,7 +161,7 @@ class Recommender:
         written = short = 0
         bar = progress_bar("recommending", len(rows), "users", shown=progress)
         with open_writer(path) as write, bar as advance:
-            for part in self._blocks(rows, k, exclude_seen, candidates, block):
+            for part in self._blocks(rows, k, exclude_seen, candidates, block, parts):
                 write(part.frame)
                 written += len(part.frame)
                 short += part.short_lists
@@ -199,12 +203,18 @@ class Recommender:
             raise InputError("no item is left to recommend: allow more items, or forbid fewer")
         return allowed, list(dict.fromkeys([*unknown, *more]))
 
-    def _score(self, users: Tensor) -> Tensor:
-        scores = self._trained(users)
-        cold = torch.from_numpy(self._cold[users.numpy()].nonzero()[0]).to(scores.device)
-        if len(cold):
-            scores[cold] = self._popularity(cold)
-        return scores
+    def _score_by(self, parts: Collection[str] | None) -> Score:
+        """The model's score by some of its parts; of users it knows nothing of, popularity."""
+        trained = self._trained if parts is None else self.model.score(self._device, parts)
+
+        def score(users: Tensor) -> Tensor:
+            scores = trained(users)
+            cold = torch.from_numpy(self._cold[users.numpy()].nonzero()[0]).to(scores.device)
+            if len(cold):
+                scores[cold] = self._popularity(cold)
+            return scores
+
+        return score
 
     def _blocks(
         self,
@@ -213,9 +223,11 @@ class Recommender:
         exclude_seen: bool,
         candidates: NDArray[np.bool_] | None,
         block: int | None,
+        parts: Collection[str] | None,
     ) -> Iterator[_Block]:
         exclude = self._seen if exclude_seen else self._nothing
-        for ranked in rank_blocks(self._score, rows, exclude, k, block, candidates=candidates):
+        score = self._score_by(parts)
+        for ranked in rank_blocks(score, rows, exclude, k, block, candidates=candidates):
             listed = ranked.items >= 0
             place, position = listed.nonzero()
             users = ranked.users[place]

@@ -4,7 +4,7 @@ import torch
 
 from mmssl.data.sampling import Batch
 from mmssl.model.critic_block import CriticBlock, draw_block
-from mmssl.model.features import TwoSided
+from mmssl.vectors import TwoSided
 
 USERS = torch.tensor([3, 9, 4, 7, 1])
 POSITIVES = torch.tensor([0, 2, 2, 11, 5])

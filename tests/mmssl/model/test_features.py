@@ -5,7 +5,8 @@ import torch
 from sklearn.preprocessing import StandardScaler
 
 from mmssl.data.graphs import BipartiteGraph
-from mmssl.model.features import Projection, TwoSided, feature_l2, gather_features, scale
+from mmssl.model.features import Projection, feature_l2, gather_features, scale
+from mmssl.vectors import TwoSided
 
 VECTORS = torch.tensor([[1.0, 10.0], [3.0, 10.0], [0.0, 0.0], [5.0, 40.0]])
 PRESENT = torch.tensor([True, True, False, True])

@@ -4,8 +4,8 @@ import scipy.sparse as sp
 import torch
 
 from mmssl.data.graphs import BipartiteGraph
-from mmssl.model.features import TwoSided
 from mmssl.model.propagation import propagate
+from mmssl.vectors import TwoSided
 
 OBSERVED = np.array([[1, 1, 0], [0, 1, 1]])
 

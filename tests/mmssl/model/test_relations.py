@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mmssl.model.features import TwoSided
 from mmssl.model.relations import learned_relations, neighbours_per_user, union
+from mmssl.vectors import TwoSided
 
 
 def test_at_least_one_neighbour_on_a_small_catalogue():

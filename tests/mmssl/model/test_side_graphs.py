@@ -8,9 +8,9 @@ import torch
 from mmssl.data.dataset import ModalityFeatures
 from mmssl.data.graphs import BipartiteGraph, SparseMatrix
 from mmssl.model.config import NeighbourConfig
-from mmssl.model.features import TwoSided
 from mmssl.model.propagation import propagate
 from mmssl.model.side_graphs import SideGraphs, build_side_graphs
+from mmssl.vectors import TwoSided
 
 CPU = torch.device("cpu")
 # Users 0 and 1 share two items, 2 shares one with 1, and 3 has none.
