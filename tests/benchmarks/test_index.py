@@ -1,4 +1,4 @@
-"""The benchmark of the index: its other way of finding the largest inner products is a right one."""
+"""The benchmark of the index: its other way to the largest inner products is a right one."""
 
 import subprocess
 import sys
