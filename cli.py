@@ -19,7 +19,7 @@ from extract.commands import (
 from extract.errors import InputError
 from mmssl import launch
 from mmssl.commands import compare, exits_when_stopped, tune
-from mmssl.recommend.commands import export
+from mmssl.recommend.commands import export, pull, push
 
 app = typer.Typer(
     name="mmssl",
@@ -599,6 +599,8 @@ def recommend(
 
 
 app.command()(export)
+app.command()(push)
+app.command()(pull)
 
 
 def main() -> None:

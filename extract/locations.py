@@ -69,7 +69,8 @@ def location(text: str) -> Location:
 # Libraries through which remote stores are reached, by the first part of their modules' names.
 _REMOTE = {
     *("aiobotocore", "botocore", "s3fs", "aiohttp", "gcsfs", "google", "adlfs", "azure"),
-    *("huggingface_hub", "httpx", "httpcore", "requests", "urllib3", "fsspec"),
+    *("huggingface_hub", "httpx", "httpcore", "httpx2", "httpcore2"),
+    *("requests", "urllib3", "fsspec"),
 }
 
 

@@ -1,4 +1,4 @@
-"""The command `export`: what is to leave with a trained model."""
+"""The commands that carry a trained model elsewhere: `export`, `push` and `pull`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -57,3 +57,39 @@ def export(
         vectors_only=vectors_only,
     )
     print(*report.lines(), sep="\n")
+
+
+def push(
+    model: RunOption,
+    to: Annotated[str, typer.Option(help="A folder, or hub:OWNER/NAME on the model hub.")],
+    license: Annotated[
+        str | None, typer.Option(help="Licence named in the card, as apache-2.0. Default: none.")
+    ] = None,
+    public: Annotated[
+        bool,
+        typer.Option(
+            "--public",
+            help="Also into a repository that everybody can read; a new one is private otherwise.",
+        ),
+    ] = False,
+) -> None:
+    """Copy a model to a folder or a model hub, with the users' ids and histories in it.
+
+    users.parquet and seen.safetensors are part of every model folder: who was there, and what each
+    of them interacted with. Give them only to those who may have them.
+    """
+    from mmssl.recommend.hub import push as run
+
+    print(*run(model, to, license=license, public=public).lines(), sep="\n")
+
+
+def pull(
+    origin: Annotated[
+        str, typer.Option("--from", help="A folder, or hub:OWNER/NAME, perhaps with @REVISION.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to make; a model there is replaced.")],
+) -> None:
+    """Fetch a model from a folder or a model hub; every file is checked, none of it is run."""
+    from mmssl.recommend.hub import pull as run
+
+    print(*run(origin, out).lines(), sep="\n")

@@ -139,6 +139,12 @@ class SavedModel:
         """What each user is known to have interacted with, training and validation together."""
         return csr_array(self.train + self.val)
 
+    def card(self, license: str | None = None) -> str:
+        """The model card, as Markdown; ``license`` is an identifier such as ``apache-2.0``."""
+        graph = self.item_graph is not None
+        given = self.info, self.train, self.val
+        return model_card(*given, dim=self.dim, item_graph=graph, license=license)
+
     def save(self, folder: Path) -> None:
         """Write the folder whole: beside it first, then renamed; one already there is replaced.
 
@@ -173,16 +179,7 @@ class SavedModel:
                 libraries=installed_versions(LIBRARIES),
                 files={path.name: sha256_file(path) for path in sorted(new.iterdir())},
             )
-            write_text(
-                new / "README.md",
-                model_card(
-                    self.info,
-                    self.train,
-                    self.val,
-                    dim=self.dim,
-                    item_graph=self.item_graph is not None,
-                ),
-            )
+            write_text(new / "README.md", self.card())
             write_json(new / "config.json", manifest.model_dump(mode="json"))
 
     @classmethod

@@ -333,7 +333,7 @@ def test_from_training_to_lists(name, dataset, tmp_path):
     assert not seen & {(users[user], items[item]) for user, item in listed}
     assert lists.select(pl.col("score").is_finite().all()).item()
     card = (tmp_path / "run" / "model" / "README.md").read_text()
-    assert card.startswith(f"# {name}, variant ")
+    assert f"\n---\n\n# {name}, variant " in card
 
 
 @pytest.mark.parametrize("name", LEARNING)
