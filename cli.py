@@ -558,11 +558,21 @@ def recommend(
         bool,
         typer.Option("--skip-unknown", help="Leave out unknown users and items, do not stop."),
     ] = False,
+    cap: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="COLUMN=N, as category=3: at most N items of a list share a value of that column"
+            " of --items, and others from further down take the places; repeatable."
+        ),
+    ] = None,
+    items: Annotated[Path | None, typer.Option(help="The item table, for --cap.")] = None,
+    id_column: IdColumnOption = None,
     project: ProjectOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Write the items that suit each user best, with the original ids."""
     from mmssl.project import Project
+    from mmssl.recommend.caps import read_caps
     from mmssl.recommend.recommender import Recommender
     from mmssl.recommend.tables import read_ids
 
@@ -570,6 +580,7 @@ def recommend(
         ("--users", users),
         ("--only-items", only_items),
         ("--without-items", without_items),
+        ("--items", items),
     ):
         if given is not None and Path(given).resolve() == out.resolve():
             raise InputError(
@@ -577,9 +588,13 @@ def recommend(
             )
     if top_k < 1:
         raise InputError(f"--top-k {top_k}: a list has at least 1 item")
+    for option, given in (("--items", items), ("--id-column", id_column)):
+        if given is not None and not cap:
+            raise InputError(f"{option} {given} does not apply: it is about --cap")
     refuse_idle(project, named=model is not None)
     chosen = model or Project.find(project).latest_run()
     recommender = Recommender.load(chosen, device)
+    caps = read_caps(cap, items, recommender.item_ids, id_column) if cap else []
 
     def ids(given: str | None, kind: Literal["user", "item"], option: str) -> list[str] | None:
         known = recommender.user_ids if kind == "user" else recommender.item_ids
@@ -593,9 +608,11 @@ def recommend(
         only_items=ids(only_items, "item", "--only-items"),
         without_items=ids(without_items, "item", "--without-items") or (),
         skip_unknown=skip_unknown,
+        caps=caps,
         progress=sys.stderr.isatty(),
     )
-    print(f"model: {chosen}", *report.lines(), sep="\n")
+    lines = [*(each.line() for each in caps), *report.lines()]
+    print(f"model: {chosen}", *lines, sep="\n")
 
 
 app.command()(export)

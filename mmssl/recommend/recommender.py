@@ -18,6 +18,7 @@ from extract.progress import progress_bar
 from mmssl.baselines.popularity import popularity_score
 from mmssl.data.ids import IdMap
 from mmssl.evaluation.ranking import Score, rank_blocks
+from mmssl.recommend.caps import Cap, capped_blocks
 from mmssl.recommend.model_folder import SavedModel
 from mmssl.recommend.tables import SCHEMA, open_writer
 
@@ -106,6 +107,7 @@ class Recommender:
         skip_unknown: bool = False,
         block: int | None = None,
         parts: Collection[str] | None = None,
+        caps: Sequence[Cap] = (),
     ) -> pl.DataFrame:
         """The k best items of each user, best first, as one table in memory.
 
@@ -118,6 +120,8 @@ class Recommender:
             skip_unknown: leave out ids that the model does not know, instead of refusing.
             block: users ranked at a time; by default as memory suggests.
             parts: names of ``model.part_names`` that are to count; None for all.
+            caps: how many items of a list may share a value; what they leave out is made up for
+                from further down the ranking.
 
         Returns:
             Columns ``user_id``, ``item_id``, ``score`` (float32; a count of users where the source
@@ -128,7 +132,7 @@ class Recommender:
         """
         rows, _ = self._rows(users, k, skip_unknown)
         candidates, _ = self._candidates(only_items, without_items, skip_unknown)
-        blocks = self._blocks(rows, k, exclude_seen, candidates, block, parts)
+        blocks = self._blocks(rows, k, exclude_seen, candidates, block, parts, caps)
         frames = [part.frame for part in blocks]
         return pl.concat([pl.DataFrame(schema=SCHEMA), *frames])
 
@@ -144,6 +148,7 @@ class Recommender:
         skip_unknown: bool = False,
         block: int | None = None,
         parts: Collection[str] | None = None,
+        caps: Sequence[Cap] = (),
         progress: bool = False,
     ) -> RecommendationReport:
         """Write the same table block by block to ``.parquet``, ``.csv``, ``.tsv`` or ``.jsonl``.
@@ -161,7 +166,7 @@ class Recommender:
         written = short = 0
         bar = progress_bar("recommending", len(rows), "users", shown=progress)
         with open_writer(path) as write, bar as advance:
-            for part in self._blocks(rows, k, exclude_seen, candidates, block, parts):
+            for part in self._blocks(rows, k, exclude_seen, candidates, block, parts, caps):
                 write(part.frame)
                 written += len(part.frame)
                 short += part.short_lists
@@ -224,10 +229,15 @@ class Recommender:
         candidates: NDArray[np.bool_] | None,
         block: int | None,
         parts: Collection[str] | None,
+        caps: Sequence[Cap],
     ) -> Iterator[_Block]:
         exclude = self._seen if exclude_seen else self._nothing
         score = self._score_by(parts)
-        for ranked in rank_blocks(score, rows, exclude, k, block, candidates=candidates):
+        if caps:
+            blocks = capped_blocks(score, rows, exclude, k, caps, block, candidates)
+        else:
+            blocks = rank_blocks(score, rows, exclude, k, block, candidates=candidates)
+        for ranked in blocks:
             listed = ranked.items >= 0
             place, position = listed.nonzero()
             users = ranked.users[place]

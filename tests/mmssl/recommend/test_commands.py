@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 from scipy.sparse import csr_array
 
@@ -57,3 +58,31 @@ def test_what_cannot_be_exported_is_one_line(saved, run, tmp_path, capsys):
         assert err.count("\n") == 1
         assert not (tmp_path / "out").exists()
     assert run_cli(capsys, "export", "--model", tmp_path / "both", "--vectors-only", *out)[0] == 0
+
+
+def test_recommend_caps_a_value_of_the_item_table(run, tmp_path, capsys):
+    table, out = tmp_path / "items.csv", tmp_path / "recs.csv"
+    table.write_text("sku,kind\n007,x\n7,x\ni0,y\ni1,\n")
+    arguments = ["recommend", "--model", run, "--out", out, "--top-k", 3, "--users", "a"]
+    code, said, err = run_cli(
+        capsys, *arguments, "--cap", "kind=1", "--items", table, "--id-column", "sku"
+    )
+    assert (code, err) == (0, "")
+    assert said[1] == "cap kind=1: values 2; items without a value, not capped: 2"
+    # By the scores 0 1 2 3 4; i0 and i1 have been seen.
+    assert pl.read_csv(out, infer_schema=False)["item_id"].to_list() == ["7", "i2"]
+    before = table.read_bytes()
+    for options, says in (
+        (["--cap", "kind=1"], "--items"),
+        (["--cap", "kind=0", "--items", table], "at least 1"),
+        (["--cap", "knid=1", "--items", table, "--id-column", "sku"], "did you mean 'kind'"),
+        (["--items", table], "--items"),
+        (["--id-column", "sku"], "--id-column"),
+        (["--cap", "kind=1", "--items", tmp_path / "none.csv"], "no such file"),
+        (["--cap", "kind=1", "--items", table, "--out", table], "would be overwritten"),
+    ):
+        code, said, err = run_cli(capsys, *arguments, *options)
+        assert (code, said) == (2, [])
+        assert says in err
+        assert err.count("\n") == 1
+    assert table.read_bytes() == before
