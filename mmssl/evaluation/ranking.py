@@ -154,6 +154,27 @@ def rank_blocks(
     Raises:
         FloatingPointError: a score is NaN or +inf.
     """
+    scored = scored_blocks(score, users, exclude, block, processes, candidates)
+    for rows, scores, place in scored:
+        with torch.inference_mode():
+            items, values = top_k_of_block(scores, k)
+        yield RankedBlock(rows, items.cpu().numpy(), values.float().cpu().numpy(), place)
+
+
+def scored_blocks(
+    score: Score,
+    users: NDArray[np.int64],
+    exclude: csr_array,
+    block: int | None = None,
+    processes: Processes = ONE,
+    candidates: NDArray[np.bool_] | None = None,
+) -> Iterator[tuple[NDArray[np.int64], Tensor, slice]]:
+    """What ``rank_blocks`` ranks, and its arguments.
+
+    Yields:
+        The (b,) user rows of each block of this process, their (b, I) scores, -inf where an item is
+        no candidate, which may be overwritten, and where these users stand among all.
+    """
     n_items = exclude.shape[1]
     step = block or max(1, _SCORES_PER_BLOCK // max(n_items, 1))
     never = None if candidates is None else torch.from_numpy((~candidates).nonzero()[0])
@@ -170,9 +191,7 @@ def rank_blocks(
             scores[at[0], at[1]] = -torch.inf
             if never is not None:
                 scores[:, never.to(scores.device)] = -torch.inf
-            items, values = top_k_of_block(scores, k)
-        place = slice(start, start + len(rows))
-        yield RankedBlock(rows, items.cpu().numpy(), values.float().cpu().numpy(), place)
+        yield rows, scores, slice(start, start + len(rows))
 
 
 def top_k(

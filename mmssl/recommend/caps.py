@@ -6,17 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+from torch import Tensor
 
 from extract.errors import InputError
 from mmssl.data.ids import IdMap
-from mmssl.evaluation.ranking import RankedBlock, Score, rank_blocks
+from mmssl.evaluation.ranking import RankedBlock, Score, scored_blocks, top_k_of_block
 
-# How much deeper than the list is ranked at first, and how much deeper each further time.
+# How many times the list's length of a ranking is looked at together.
 _DEEPER = 4
-# Positions looked at together before those that nobody can take are passed over.
-_STRETCH = 256
+_UNLIMITED = 2**31 - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,75 +91,62 @@ def capped_blocks(
     """As ``rank_blocks``, but going down each ranking and passing over what a cap forbids.
 
     Of several caps an item has to keep all; one that is passed over counts for none of them. A
-    ranking is followed until the list is full or no candidate is left. Users whose list is not
-    full yet are ranked again, deeper: memory stays that of a few blocks of users x items.
+    ranking is followed until the list is full or no candidate is left: of users whose list is not,
+    the items seen so far and those whose value is used up are taken out of the block's scores, and
+    the best of the others are looked at. Each time at least one item is listed. Memory is that of
+    ``rank_blocks``.
     """
-    n_items = exclude.shape[1]
-    length, depth = min(k, n_items), min(_DEEPER * k, n_items)
-    for ranked in rank_blocks(score, users, exclude, depth, block, candidates=candidates):
-        items, scores = _first(ranked, caps, length)
-        reached, deeper = ranked, depth
-        short = np.arange(len(ranked.users))
-        while deeper < n_items:
-            more = (items[short, -1] < 0) & (reached.items[:, -1] >= 0)
-            short, deeper = short[more], min(_DEEPER * deeper, n_items)
-            if not len(short):
-                break
-            again = rank_blocks(
-                score, ranked.users[short], exclude, deeper, len(short), candidates=candidates
-            )
-            reached = next(again)
-            items[short], scores[short] = _first(reached, caps, length)
-        yield RankedBlock(ranked.users, items, scores, ranked.place)
+    length = min(k, exclude.shape[1])
+    for users_of_block, scores, place in scored_blocks(
+        score, users, exclude, block, candidates=candidates
+    ):
+        with torch.inference_mode():
+            items, values = _lists(scores, caps, length)
+        yield RankedBlock(users_of_block, items, values, place)
 
 
-def _first(
-    ranked: RankedBlock, caps: Sequence[Cap], length: int
+def _lists(
+    scores: Tensor, caps: Sequence[Cap], length: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """(b, length) the best items that keep the caps and their scores, padded as a block is."""
-    kept = _kept(ranked.items, caps, length)
-    # Those kept first, each in its order.
-    order = np.argsort(~kept, axis=1, kind="stable")[:, :length]
-    there = np.take_along_axis(kept, order, axis=1)
-    items = np.where(there, np.take_along_axis(ranked.items, order, axis=1), -1)
-    scores = np.where(there, np.take_along_axis(ranked.scores, order, axis=1), -np.inf)
-    return items, scores.astype(np.float32)
+    """(b, length) items and scores as a block has them, of (b, I) scores, which are overwritten."""
+    n_users = len(scores)
+    items = np.full((n_users, length), -1, dtype=np.int64)
+    values = np.full((n_users, length), -np.inf, dtype=np.float32)
+    listed = np.zeros(n_users, dtype=np.int64)
+    rooms = [_room(n_users, cap) for cap in caps]
+    users = np.arange(n_users)
+    while len(users):
+        rows = scores if len(users) == n_users else scores[torch.from_numpy(users)]
+        best, best_scores = top_k_of_block(rows, _DEEPER * length)
+        ranked, ranked_scores = best.cpu().numpy(), best_scores.float().cpu().numpy()
+        for position in range(ranked.shape[1]):
+            taken = (ranked[:, position] >= 0) & (listed[users] < length)
+            if not taken.any():
+                break
+            cells = [(users, cap.values[ranked[:, position]]) for cap in caps]
+            for room, cell in zip(rooms, cells, strict=True):
+                taken &= room[cell] > 0
+            for room, (user, value) in zip(rooms, cells, strict=True):
+                room[user[taken], value[taken]] -= 1
+            at = users[taken], listed[users[taken]]
+            items[at], values[at] = ranked[taken, position], ranked_scores[taken, position]
+            listed[users[taken]] += 1
+        more = (listed[users] < length) & (ranked[:, -1] >= 0)
+        users = users[more]
+        at_once = torch.from_numpy(users).to(scores.device)
+        scores[at_once[:, None], best[torch.from_numpy(more).to(scores.device)]] = -torch.inf
+        for cap, room in zip(caps, rooms, strict=True):
+            used_up = torch.from_numpy(room[users] <= 0).to(scores.device)
+            of_items = torch.from_numpy(cap.values).to(scores.device) % used_up.shape[1]
+            scores[at_once] = scores[at_once].masked_fill(used_up[:, of_items], -torch.inf)
+    return items, values
 
 
-def _kept(items: NDArray[np.int64], caps: Sequence[Cap], length: int) -> NDArray[np.bool_]:
-    """(b, w) which positions of the rankings are listed."""
-    n_users, width = items.shape
-    kept = np.zeros(items.shape, dtype=np.bool_)
-    free = np.full(n_users, length)
-    cells = [_cells(items, cap) for cap in caps]
-    left = [np.full(each.max() + 1, cap.limit) for each, cap in zip(cells, caps, strict=True)]
-    for start in range(0, width, _STRETCH):
-        stretch = slice(start, start + _STRETCH)
-        open_ = (items[:, stretch] >= 0) & (free > 0)[:, None]
-        for cell, rest in zip(cells, left, strict=True):
-            open_ &= rest[cell[:, stretch]] > 0
-        for position in start + np.flatnonzero(open_.any(axis=0)):
-            taken = (items[:, position] >= 0) & (free > 0)
-            for cell, rest in zip(cells, left, strict=True):
-                taken &= rest[cell[:, position]] > 0
-            kept[taken, position] = True
-            free -= taken
-            for cell, rest in zip(cells, left, strict=True):
-                # No two users share a cell.
-                rest[cell[taken, position]] -= 1
-        if not free.any():
-            break
-    return kept
-
-
-def _cells(items: NDArray[np.int64], cap: Cap) -> NDArray[np.int64]:
-    """(b, w) a number for each user and value; every item without a value has one of its own."""
-    values = cap.values[items]
-    alone = (values < 0) | (items < 0)
-    values = np.where(alone, cap.values.max() + 1 + np.arange(items.shape[1]), values)
-    several = cap.values.max() + 1 + items.shape[1]
-    keys = values + several * np.arange(len(items))[:, None]
-    return np.unique(keys, return_inverse=True)[1].reshape(items.shape)
+def _room(users: int, cap: Cap) -> NDArray[np.int32]:
+    """(b, values + 1) how many more items there is room for; the last, -1, is for those without."""
+    room = np.full((users, cap.values.max() + 2), min(cap.limit, _UNLIMITED), dtype=np.int32)
+    room[:, -1] = _UNLIMITED
+    return room
 
 
 def _limits(given: Sequence[str]) -> dict[str, int]:

@@ -56,8 +56,8 @@ def rankings(draw):
     return scores, seen, allowed, caps
 
 
-@given(case=rankings(), k=st.integers(1, 12), block=st.integers(1, 6), stretch=st.integers(1, 9))
-def test_lists_are_those_of_a_walk_down_the_ranking(case, k, block, stretch):
+@given(case=rankings(), k=st.integers(1, 12), block=st.integers(1, 6), deeper=st.integers(1, 4))
+def test_lists_are_those_of_a_walk_down_the_ranking(case, k, block, deeper):
     scores, seen, allowed, caps = case
     calls = []
 
@@ -66,7 +66,7 @@ def test_lists_are_those_of_a_walk_down_the_ranking(case, k, block, stretch):
         return torch.from_numpy(scores[rows.numpy()])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_STRETCH", stretch)
+        patch.setattr(module, "_DEEPER", deeper)
         blocks = list(
             capped_blocks(
                 score,
@@ -89,7 +89,8 @@ def test_lists_are_those_of_a_walk_down_the_ranking(case, k, block, stretch):
         assert (each.scores[~listed] == -np.inf).all()
         # Nothing stands behind a gap.
         assert (np.diff(listed.astype(int), axis=1) <= 0).all()
-    # Never more users at a time than the block holds.
+    # Each user is scored once, and never more at a time than the block holds.
+    assert sum(calls) == len(scores)
     assert max(calls) <= block
 
 
