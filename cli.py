@@ -19,6 +19,7 @@ from extract.commands import (
 from extract.errors import InputError
 from mmssl import launch
 from mmssl.commands import compare, exits_when_stopped, tune
+from mmssl.report.command import report
 
 app = typer.Typer(
     name="mmssl",
@@ -595,6 +596,9 @@ def recommend(
         progress=sys.stderr.isatty(),
     )
     print(f"model: {chosen}", *report.lines(), sep="\n")
+
+
+app.command()(report)
 
 
 def main() -> None:
