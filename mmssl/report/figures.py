@@ -94,7 +94,7 @@ def curve(title: str, values: Curve, best_epoch: int | None, *, colour: str = "m
     epochs, heights = zip(*values, strict=True)
     ink = {"model": _MODEL, "other": _OTHER}[colour]
     out: list[str] = []
-    with _drawing((3.1, 1.9), out) as axes:
+    with _drawing((2.7, 1.7), out) as axes:
         axes.plot(epochs, heights, color=ink, linewidth=1.6, marker="." if len(epochs) < 40 else "")
         if best_epoch is not None:
             axes.axvline(best_epoch, color=_INK, linewidth=1, linestyle=(0, (4, 3)))
@@ -149,7 +149,7 @@ def histogram(title: str, counts: NDArray[np.int64], unit: str) -> Chart:
 def interval_chart(title: str, rows: Sequence[MetricRow]) -> Chart:
     """Model and popularity with their intervals, a metric below the other."""
     out: list[str] = []
-    with _drawing((5.2, 0.75 + 0.42 * len(rows)), out) as axes:
+    with _drawing((4.4, 0.7 + 0.45 * len(rows)), out) as axes:
         for number, row in enumerate(reversed(rows)):
             for shift, each, colour, marker in (
                 (0.14, row.model, _MODEL, "o"),

@@ -22,7 +22,8 @@ PICTURE_WIDTH, PICTURE_HEIGHT = 0.062, 0.099
 # Okabe and Ito's, without yellow and black, which vanish on white or on black.
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 _REST = "#8c8c8c"
-_ROWS = 65_536
+# Rows made float64 at once: 64 MiB at 1,024 numbers each.
+_ROWS = 8_192
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def item_map(
     places, shares = plane
     kept = np.sort(draw.permutation(len(places))[:MOST_DOTS])
     low, high = np.quantile(places, [0.005, 0.995], axis=0)
-    margin = 0.08 * np.maximum(high - low, np.finfo(float).tiny)
+    margin = 0.03 * np.maximum(high - low, np.finfo(float).tiny)
     scaled = (places[kept] - low + margin) / (high - low + 2 * margin)
     beyond = int(((scaled < 0) | (scaled > 1)).any(axis=1).sum())
     # So that a picture lies within the map, and dots with it.
@@ -188,7 +189,13 @@ def _vectors(
         return "vectors that the model gives the items", vectors, np.arange(len(vectors))
     modality = dataset.features[chosen]
     rows = modality.present.nonzero()[0]
-    return f"{chosen} features of the items", modality.vectors[rows], rows
+    # A copy only where some are absent.
+    whole = len(rows) == len(modality.present)
+    return (
+        f"{chosen} features of the items",
+        modality.vectors if whole else modality.vectors[rows],
+        rows,
+    )
 
 
 def _colours(

@@ -17,8 +17,7 @@ from extract.files import require_writable, write_text
 from extract.inspect.items import ItemSource, read_labels
 from extract.summary import printable
 from mmssl.data.dataset import Dataset
-from mmssl.evaluation.evaluate import dataset_of
-from mmssl.evaluation.metrics import DEFAULT_KS
+from mmssl.evaluation.evaluate import dataset_of, protocol
 from mmssl.recommend.model_folder import SavedModel
 from mmssl.recommend.tables import read_ids
 from mmssl.report import words
@@ -144,7 +143,7 @@ def report(options: ReportOptions) -> ReportSummary:
         "settings": yaml.safe_dump(saved.info.training, sort_keys=False, allow_unicode=True),
         "problems": cards.problems,
         "commands": _commands(options, dataset),
-        "ks": DEFAULT_KS,
+        "protocol": protocol(dataset, "val"),
     }
     page = environment.get_template("template.html").render(context)
     write_text(options.out, page)
@@ -203,9 +202,11 @@ def _curves(log: TrainingLog | None, best: int) -> dict[str, list[Any]]:
 
 
 def _charts(measured: Measured) -> dict[str, Any]:
-    rows = [row for row in measured.rows if row.name.startswith(("recall@", "ndcg@"))]
     return {
-        "metrics": interval_chart("Validation metrics", rows),
+        "metrics": [
+            interval_chart(title, [row for row in measured.rows if row.name.startswith(prefix)])
+            for title, prefix in (("Recall", "recall@"), ("NDCG", "ndcg@"))
+        ],
         "activity": group_chart("Recall@20 by the users' activity", measured.by_activity),
         "popularity": group_chart("Recall@20 by the items' popularity", measured.by_popularity),
     }

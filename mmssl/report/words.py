@@ -44,10 +44,10 @@ def title(info: ModelInfo) -> str:
 def trained(saved: SavedModel, dataset: Dataset) -> str:
     """What was trained, on what, in a sentence."""
     counts, media = dataset.manifest.counts, list(saved.info.encoders)
-    given = f" and on the items' {listed(media)}" if media else ", and on nothing else"
+    given = f" and on the items' {listed(media)} features" if media else " and on nothing else"
     return (
-        f"A recommender of the kind {saved.info.name} was trained on {counts.train:,} interactions"
-        f" of {counts.users:,} users with {counts.items:,} items{given}."
+        f"A recommender of the kind {saved.info.name}, trained on {counts.train:,} interactions of"
+        f" {counts.users:,} users with {counts.items:,} items{given}."
     )
 
 
