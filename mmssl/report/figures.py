@@ -9,6 +9,7 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def _drawing(size: tuple[float, float], out: list[str]) -> Iterator[Any]:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    settings: dict[str, Any] = {
+    settings: Any = {
         "svg.hashsalt": "report",
         "svg.fonttype": "none",
         "font.size": 9,
@@ -126,7 +127,7 @@ def histogram(title: str, counts: NDArray[np.int64], unit: str) -> Chart:
     while edges[-1] <= counts.max(initial=0):
         edges.append(edges[-1] * 2)
     heights = np.histogram(counts, edges)[0].tolist()
-    names = [_range(low, high - 1) for low, high in zip(edges, edges[1:], strict=False)]
+    names = [_range(low, high - 1) for low, high in pairwise(edges)]
     # numpy's last bin is closed on the right, and no count reaches its edge.
     if not heights[0]:
         heights, names = heights[1:], names[1:]
@@ -213,7 +214,7 @@ def scatter(
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
         axes.set(xlim=(0, 1), ylim=(0, 1))
-        axes.scatter(*places.T, c=list(colours), s=18, alpha=0.75, linewidths=0)
+        axes.scatter(places[:, 0], places[:, 1], c=list(colours), s=18, alpha=0.75, linewidths=0)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=200, transparent=True, metadata={"Software": None})
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

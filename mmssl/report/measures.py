@@ -20,7 +20,7 @@ from mmssl.evaluation.groups import (
     user_group_means,
 )
 from mmssl.evaluation.metrics import DEFAULT_KS
-from mmssl.evaluation.ranking import Score, top_k
+from mmssl.evaluation.ranking import top_k
 from mmssl.evaluation.significance import RESAMPLES, bootstrap_intervals
 from mmssl.recommend.model_folder import SavedModel
 

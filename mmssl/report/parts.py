@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mmssl.data.dataset import Dataset
 from mmssl.evaluation.evaluate import evaluate_scores
-from mmssl.evaluation.ranking import Score
-from mmssl.recommend.model_folder import SavedModel
+from mmssl.recommend.model_folder import ITEM_GRAPH_PART, SavedModel
 from mmssl.report.measures import HEADLINE, LIST_LENGTH, Interval, Measured, intervals
 
-# Scores held at once: 32 MiB of float32.
-_SCORES_PER_BLOCK = 2**23
+# Numbers held at once: 16 MiB of float32.
+_NUMBERS_PER_BLOCK = 2**22
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ def part_rows(
 ) -> tuple[PartRow, ...]:
     """The parts of a model's score, in its order; empty where there is only one.
 
-    Nothing is trained again: the parts of the finished score are added up without one of them.
+    Nothing is trained again: what is left out is missing from the vectors of both sides, so that
+    its products with the other parts are gone too.
     """
     names = saved.part_names
     if len(names) < 2:
@@ -68,7 +69,11 @@ def part_rows(
 def contributions(
     saved: SavedModel, users: NDArray[np.int64], lists: NDArray[np.int64], device: torch.device
 ) -> dict[str, NDArray[np.float32]]:
-    """What each part adds to the scores of listed items; together they are the scores.
+    """What each part adds to the scores of listed items, as ``mmssl.recommend.explain`` has it.
+
+    With h_u = sum_p u_p and h_i = sum_p v_p, part p adds (u_p . h_i + h_u . v_p) / 2: its own
+    product, and half of each with another part. Together with what the item graph sends they are
+    the scores.
 
     Args:
         saved: the model.
@@ -79,21 +84,31 @@ def contributions(
     Returns:
         Part -> (n, k) float32, 0 behind a short list.
     """
-    return {
-        name: _gathered(saved.score(device, parts=(name,)), users, lists, len(saved.item_ids))
-        for name in saved.part_names
-    }
+    found: dict[str, NDArray[np.float32]] = {}
+    for name in saved.part_names:
+        given = np.zeros(lists.shape, dtype=np.float32)
+        of_vectors = lists.shape[1] * (saved.dim or 1)
+        width = len(saved.item_ids) if name == ITEM_GRAPH_PART else of_vectors
+        step = max(1, _NUMBERS_PER_BLOCK // width)
+        for start in range(0, len(users), step):
+            rows = slice(start, start + step)
+            at = torch.from_numpy(users[rows]), torch.from_numpy(lists[rows].clip(min=0))
+            given[rows] = _added(saved, name, *at, device).float().cpu().numpy()
+        found[name] = np.where(lists >= 0, given, 0)
+    return found
 
 
-def _gathered(
-    score: Score, users: NDArray[np.int64], lists: NDArray[np.int64], n_items: int
-) -> NDArray[np.float32]:
-    values = np.zeros(lists.shape, dtype=np.float32)
-    step = max(1, _SCORES_PER_BLOCK // n_items)
-    for start in range(0, len(users), step):
-        rows = slice(start, start + step)
-        with torch.inference_mode():
-            scores = score(torch.from_numpy(users[rows]))
-            columns = torch.from_numpy(lists[rows].clip(min=0)).to(scores.device)
-            values[rows] = scores.gather(1, columns).float().cpu().numpy()
-    return np.where(lists >= 0, values, 0)
+def _added(
+    saved: SavedModel, part: str, users: Tensor, items: Tensor, device: torch.device
+) -> Tensor:
+    """(b, k) of what a part adds to the scores of (b, k) items for (b,) users."""
+    if part == ITEM_GRAPH_PART:
+        scores = saved.score(device, parts=(part,))(users)
+        return scores.gather(1, items.to(scores.device))
+    if saved.user_vectors is None or saved.item_vectors is None:
+        raise ValueError(f"part '{part}' has no vectors")
+    own = saved.vector_parts[part]
+    # (b, d) and (b, k, d)
+    left = torch.einsum("bd,bkd->bk", own.user[users], saved.item_vectors[items])
+    right = torch.einsum("bd,bkd->bk", saved.user_vectors[users], own.item[items])
+    return (left + right) / 2

@@ -107,9 +107,7 @@ def report(options: ReportOptions) -> ReportSummary:
         np.diff(dataset.matrix("train").indptr), measured.evaluation.users, options.seed
     )
     log = read_log(options.model / "log.jsonl")
-    drawn = item_map(
-        saved, dataset, cards, space=options.space, labels=labels, seed=options.seed
-    )
+    drawn = item_map(saved, dataset, cards, space=options.space, labels=labels, seed=options.seed)
     headline = words.headline(measured)
     context: dict[str, Any] = {
         "options": options,
@@ -169,7 +167,7 @@ def _environment() -> Any:
         lstrip_blocks=True,
         finalize=_shown,
     )
-    environment.globals["style"] = Markup(sources["page.css"])  # noqa: S704 - a file of ours
+    environment.globals["style"] = Markup(sources["page.css"])
     environment.filters |= words.FILTERS
     return environment
 

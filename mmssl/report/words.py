@@ -69,6 +69,8 @@ def verdict(measured: Measured) -> str:
         f"difference {100 * difference.mean:+.1f} percentage points, 95 % interval"
         f" {100 * difference.low:+.1f} to {100 * difference.high:+.1f}"
     )
+    if difference.low == difference.high == 0:
+        return "The model does exactly as well as a list of the most popular items."
     if difference.low > 0:
         return f"The model does better than a list of the most popular items ({points})."
     if difference.high < 0:
