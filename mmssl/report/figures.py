@@ -6,7 +6,7 @@ other on a telephone. The same values give the same bytes.
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from extract.errors import missing_extra
 from mmssl.report.log import Curve
-from mmssl.report.measures import GroupRow, MetricRow
+from mmssl.report.measures import GroupRow, Interval, MetricRow
 
 # Drawn in these, and replaced by the names of colours that the picture's style sheet defines: from
 # Okabe and Ito, which people of any colour vision tell apart.
@@ -168,6 +168,27 @@ def interval_chart(title: str, rows: Sequence[MetricRow]) -> Chart:
         f"{_label(row.name)} {row.model.mean:.4f} against {row.popularity.mean:.4f}" for row in rows
     )
     return Chart(out[0], f"{title}, model against popularity: {told}.", title)
+
+
+def loss_chart(title: str, losses: Mapping[str, Interval]) -> Chart:
+    """What is lost without each part, a name below the other, and a line at nothing."""
+    out: list[str] = []
+    with _drawing((4.4, 0.6 + 0.32 * len(losses)), out) as axes:
+        for number, loss in enumerate(reversed(losses.values())):
+            axes.hlines(number, loss.low, loss.high, color=_MODEL, linewidth=2)
+            axes.plot([loss.mean], [number], color=_MODEL, marker="o", markersize=6)
+        axes.axvline(0, color=_INK, linewidth=1)
+        # Names are data: a dollar sign in one begins no formula.
+        axes.set_yticks(range(len(losses)), list(reversed(losses)), parse_math=False)
+        axes.set_ylim(-0.5, len(losses) - 0.5)
+        axes.grid(axis="x", linewidth=0.6)
+        axes.tick_params(length=0)
+        axes.locator_params(axis="x", nbins=6)
+    told = "; ".join(
+        f"{name} {loss.mean:+.4f} ({loss.low:+.4f} to {loss.high:+.4f})"
+        for name, loss in losses.items()
+    )
+    return Chart(out[0], f"{title}: {told}.", title)
 
 
 def group_chart(title: str, rows: Sequence[GroupRow]) -> Chart:

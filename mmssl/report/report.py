@@ -24,11 +24,18 @@ from mmssl.report import words
 from mmssl.report.cards import ItemCards
 from mmssl.report.examples import choose_users, example_users
 from mmssl.report.facts import data_facts, saved_on, statements, test_figures
-from mmssl.report.figures import curve, group_chart, interval_chart, require_matplotlib
+from mmssl.report.figures import (
+    Chart,
+    curve,
+    group_chart,
+    interval_chart,
+    loss_chart,
+    require_matplotlib,
+)
 from mmssl.report.item_map import ItemMap, item_map
 from mmssl.report.log import TrainingLog, read_log
 from mmssl.report.measures import Measured, measure
-from mmssl.report.parts import part_rows
+from mmssl.report.parts import PartRow, part_rows
 
 SHOWN_CURVES = ("recall@20", "ndcg@20")
 
@@ -108,6 +115,7 @@ def report(options: ReportOptions) -> ReportSummary:
     )
     log = read_log(options.model / "log.jsonl")
     drawn = item_map(saved, dataset, cards, space=options.space, labels=labels, seed=options.seed)
+    parts = part_rows(saved, dataset, measured, device, options.seed)
     headline = words.headline(measured)
     context: dict[str, Any] = {
         "options": options,
@@ -131,7 +139,8 @@ def report(options: ReportOptions) -> ReportSummary:
         "test": test_figures(options.model, dataset.digest),
         "test_reads": dataset.test_reads(),
         "charts": _charts(measured),
-        "parts": part_rows(saved, dataset, measured, device, options.seed),
+        "parts": parts,
+        "part_chart": _part_chart(parts),
         "map": drawn if isinstance(drawn, ItemMap) else None,
         "no_map": drawn if isinstance(drawn, str) else None,
         "examples": example_users(saved, dataset, cards, chosen, device),
@@ -208,6 +217,12 @@ def _charts(measured: Measured) -> dict[str, Any]:
         "activity": group_chart("Recall@20 by the users' activity", measured.by_activity),
         "popularity": group_chart("Recall@20 by the items' popularity", measured.by_popularity),
     }
+
+
+def _part_chart(parts: Sequence[PartRow]) -> Chart | None:
+    if not parts:
+        return None
+    return loss_chart("Recall@20 lost without a part", {part.name: part.loss for part in parts})
 
 
 def _commands(options: ReportOptions, dataset: Dataset) -> Sequence[str]:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from markupsafe import Markup
+
 from mmssl.data.dataset import Dataset
 from mmssl.recommend.model_folder import SavedModel
 from mmssl.recommend.model_info import ModelInfo
@@ -91,6 +93,11 @@ def percent(share: float) -> str:
     return f"{share:.1%}".replace("%", " %")
 
 
+def unbroken_percent(share: float, digits: int = 1) -> Markup:
+    """The same for a page, on one line."""
+    return Markup(f"{share:.{digits}%}".replace("%", "&nbsp;%"))
+
+
 def number(value: float) -> str:
     """A whole number with commas."""
     return f"{value:,.0f}"
@@ -115,7 +122,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "metric": metric,
     "beyond": beyond,
     "listed": listed,
-    "percent": percent,
+    "percent": unbroken_percent,
     "number": number,
     "figure": figure,
     "signed": signed,
