@@ -163,7 +163,8 @@ def interval_chart(title: str, rows: Sequence[MetricRow]) -> Chart:
         axes.set_xlim(left=0)
         axes.grid(axis="x", linewidth=0.6)
         axes.tick_params(length=0)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}" if value < 1 else "100%")
+        axes.locator_params(axis="x", nbins=6)
+        axes.xaxis.set_major_formatter(_percents())
     told = "; ".join(
         f"{_label(row.name)} {row.model.mean:.4f} against {row.popularity.mean:.4f}" for row in rows
     )
@@ -174,12 +175,12 @@ def loss_chart(title: str, losses: Mapping[str, Interval]) -> Chart:
     """What is lost without each part, a name below the other, and a line at nothing."""
     out: list[str] = []
     with _drawing((4.4, 0.6 + 0.32 * len(losses)), out) as axes:
-        for number, loss in enumerate(reversed(losses.values())):
+        for number, loss in enumerate(reversed(list(losses.values()))):
             axes.hlines(number, loss.low, loss.high, color=_MODEL, linewidth=2)
             axes.plot([loss.mean], [number], color=_MODEL, marker="o", markersize=6)
         axes.axvline(0, color=_INK, linewidth=1)
         # Names are data: a dollar sign in one begins no formula.
-        axes.set_yticks(range(len(losses)), list(reversed(losses)), parse_math=False)
+        axes.set_yticks(range(len(losses)), list(losses)[::-1], parse_math=False)
         axes.set_ylim(-0.5, len(losses) - 0.5)
         axes.grid(axis="x", linewidth=0.6)
         axes.tick_params(length=0)
@@ -208,7 +209,7 @@ def group_chart(title: str, rows: Sequence[GroupRow]) -> Chart:
         axes.grid(axis="y", linewidth=0.6)
         axes.set_axisbelow(True)
         axes.tick_params(length=0)
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        axes.yaxis.set_major_formatter(_percents())
     told = "; ".join(
         f"{row.name}: {row.model:.4f} against {row.popularity:.4f}"
         for row in rows
@@ -239,6 +240,13 @@ def scatter(
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=200, transparent=True, metadata={"Software": None})
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def _percents() -> Any:
+    """Shares as percentages, with as many digits as the axis needs."""
+    from matplotlib.ticker import PercentFormatter
+
+    return PercentFormatter(1, decimals=None, symbol=" %")
 
 
 def _range(low: int, high: int) -> str:

@@ -68,8 +68,8 @@ def verdict(measured: Measured) -> str:
     """Whether that is more than popularity, as far as the users tell."""
     difference = measured.headline.difference
     points = (
-        f"difference {100 * difference.mean:+.1f} percentage points, 95 % interval"
-        f" {100 * difference.low:+.1f} to {100 * difference.high:+.1f}"
+        f"difference {signed(100 * difference.mean, 1)} percentage points, 95 % interval"
+        f" {signed(100 * difference.low, 1)} to {signed(100 * difference.high, 1)}"
     )
     if difference.low == difference.high == 0:
         return "The model does exactly as well as a list of the most popular items."
