@@ -6,7 +6,16 @@ from typing import Annotated
 import typer
 
 from extract.commands import DeviceOption, IdColumnOption, MediaRootOption, TextTemplateOption
-from extract.errors import InputError
+from extract.errors import InputError, missing_extra
+
+
+def _require_extra() -> None:
+    """What is missing is said before anything is measured."""
+    try:
+        import jinja2  # noqa: F401
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise missing_extra("report", "report") from None
 
 
 def report(
@@ -62,6 +71,7 @@ def report(
 
     Figures are on validation; the test split is not read. The file needs no network.
     """
+    _require_extra()
     from extract.inspect.items import ItemSource
     from extract.locations import location
     from mmssl.project import Project

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from extract.errors import missing_extra
 from mmssl.report.log import Curve
 from mmssl.report.measures import GroupRow, Interval, MetricRow
 
@@ -39,24 +41,9 @@ class Chart:
     title: str = ""
 
 
-def require_matplotlib() -> None:
-    """Say before any work that the extra is missing.
-
-    Raises:
-        InputError: it is.
-    """
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError:
-        raise missing_extra("report", "a report") from None
-
-
 @contextmanager
 def _drawing(size: tuple[float, float], out: list[str]) -> Iterator[Any]:
     """Axes of a figure of so many inches, which becomes the one element of ``out``."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     settings: Any = {
         "svg.hashsalt": "report",
         "svg.fonttype": "none",
@@ -228,9 +215,6 @@ def scatter(
         colours: (n,) ``#rrggbb``, such as can be seen on white and on black.
         size: pixels of the picture, which is drawn at twice as many.
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     with mpl.rc_context():
         figure = Figure(figsize=(size[0] / 100, size[1] / 100))
         axes = figure.add_axes((0, 0, 1, 1))
@@ -242,10 +226,8 @@ def scatter(
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
-def _percents() -> Any:
+def _percents() -> PercentFormatter:
     """Shares as percentages, with as many digits as the axis needs."""
-    from matplotlib.ticker import PercentFormatter
-
     return PercentFormatter(1, decimals=None, symbol=" %")
 
 

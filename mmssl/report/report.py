@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from extract.device import resolve_device
@@ -30,7 +31,6 @@ from mmssl.report.figures import (
     group_chart,
     interval_chart,
     loss_chart,
-    require_matplotlib,
 )
 from mmssl.report.item_map import ItemMap, item_map
 from mmssl.report.log import TrainingLog, read_log
@@ -86,11 +86,10 @@ def report(options: ReportOptions) -> ReportSummary:
     """Measure a run on validation and write the page, atomically; the test split is not read.
 
     Raises:
-        InputError: no such model, dataset, table, column or user, an empty validation split, the
-            extra ``report`` is missing, or the file cannot be written.
+        InputError: no such model, dataset, table, column or user, an empty validation split, or
+            the file cannot be written.
     """
     environment = _environment()
-    require_matplotlib()
     if options.out.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"--out {options.out}: a report is a page; name a file ending in .html")
     if options.colour is not None and options.source is None:
@@ -157,14 +156,8 @@ def report(options: ReportOptions) -> ReportSummary:
     return ReportSummary(options.out, len(page.encode()), headline, len(cards.problems))
 
 
-def _environment() -> Any:
+def _environment() -> Environment:
     """Templates in which every word from data is escaped, and control characters are visible."""
-    try:
-        from jinja2 import DictLoader, Environment, StrictUndefined
-    except ImportError:
-        from extract.errors import missing_extra
-
-        raise missing_extra("report", "a report") from None
     here = files("mmssl.report")
     names = ("template.html", "people.html", "macros.html", "page.css")
     sources = {name: here.joinpath(name).read_text(encoding="utf-8") for name in names}

@@ -1,5 +1,7 @@
 """The command `report`: its defaults, what it prints, what it refuses."""
 
+import sys
+
 import pytest
 
 import cli
@@ -58,3 +60,12 @@ def test_what_is_wrong_is_one_line_and_exit_code_2(project, capsys, arguments, s
     assert says in err
     assert err.startswith("error: ")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("library", ["jinja2", "matplotlib"])
+def test_without_the_extra_it_says_what_to_install(project, capsys, monkeypatch, library):
+    monkeypatch.setitem(sys.modules, library, None)
+    code, _, err = call(capsys, "--out", "page.html")
+    assert code == 2
+    assert "report needs the extra 'report': run pip install 'mmssl-toolkit[report]'" in err
+    assert not (project / "page.html").exists()
