@@ -20,6 +20,7 @@ from extract.errors import InputError
 from mmssl import launch
 from mmssl.commands import compare, exits_when_stopped, tune
 from mmssl.recommend.commands import export, pull, push
+from mmssl.report.command import report
 
 app = typer.Typer(
     name="mmssl",
@@ -618,6 +619,7 @@ def recommend(
 app.command()(export)
 app.command()(push)
 app.command()(pull)
+app.command()(report)
 
 
 def main() -> None:

@@ -126,14 +126,22 @@ def _read_file(reader: Reader, path: str, *, needed: bool) -> Raw | MediaError:
         return MediaError(str(error))
 
 
-def read_labels(table: Location, column: str, id_column: str | None = None) -> dict[str, str]:
+def read_labels(
+    table: Location, column: str, id_column: str | None = None, option: str = "--label"
+) -> dict[str, str]:
     """The label of every item that has one; an empty cell is no label.
+
+    Args:
+        table: the item table.
+        column: of the labels.
+        id_column: of the ids; None: the first usual one that the table has.
+        option: by which the column was named, for messages.
 
     Raises:
         InputError: unreadable table, no such column, no id column, or an id with two labels.
     """
     read = ItemTable(table)
-    read.require(column, "--label")
+    read.require(column, option)
     labels: dict[str, str] = {}
     for ids, block in read.blocks(read.column(id_column, ID_COLUMNS, "--id-column"), [column]):
         try:

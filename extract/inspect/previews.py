@@ -54,10 +54,10 @@ class Preview:
             show(self, raw)
 
 
-def thumbnail(picture: Image.Image) -> str:
-    """A picture, no side longer than ``THUMBNAIL_PIXELS``, as a data URI of a JPEG."""
+def thumbnail(picture: Image.Image, pixels: int = THUMBNAIL_PIXELS) -> str:
+    """A picture, no side longer than so many pixels, as a data URI of a JPEG."""
     small = picture.convert("RGB")
-    small.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS), Image.Resampling.LANCZOS)
+    small.thumbnail((pixels, pixels), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     # Pixels alone: no colour profile, EXIF or comment of the original's goes along.
     small.info.clear()

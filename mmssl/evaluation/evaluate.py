@@ -178,7 +178,7 @@ def evaluate(
     cutoffs = check_ks(ks)
     place = resolve_device(device)
     saved = None if model == "popularity" else SavedModel.load(Path(model))
-    dataset = _open_dataset(saved, model, data)
+    dataset = dataset_of(saved, model, data)
     if not getattr(dataset.manifest.counts, split):
         raise InputError(
             f"{dataset.path}: the {split} split is empty, nothing to"
@@ -208,7 +208,17 @@ def evaluate(
     )
 
 
-def _open_dataset(saved: SavedModel | None, model: Path | str, data: Path | str | None) -> Dataset:
+def dataset_of(saved: SavedModel | None, model: Path | str, data: Path | str | None) -> Dataset:
+    """The dataset to evaluate on: the one named, else the one that the model was trained on.
+
+    Args:
+        saved: the model; None for popularity, which has to be given a dataset.
+        model: its path, for messages.
+        data: the dataset folder, if one was named.
+
+    Raises:
+        InputError: no such dataset, or not the one that the model was trained on.
+    """
     if saved is None:
         if data is None:
             raise InputError("popularity needs a dataset: name it with --data DIR")
