@@ -18,8 +18,10 @@ from extract.commands import (
 )
 from extract.errors import InputError
 from mmssl import launch
+from mmssl.command_options import ProjectOption, pairs, refuse_idle
 from mmssl.commands import compare, exits_when_stopped, tune
 from mmssl.recommend.commands import export, pull, push
+from mmssl.recommend.list_commands import explain, recommend, similar
 from mmssl.report.command import report
 
 app = typer.Typer(
@@ -87,28 +89,6 @@ def run(application: typer.Typer, arguments: list[str]) -> NoReturn:
 
 app.add_typer(encoders, name="encoders")
 app.add_typer(features, name="features")
-
-ProjectOption = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder of items.csv, features/, data/, runs/. Default: here, else quickstart/."
-    ),
-]
-
-
-def pairs(option: str, values: list[str] | None) -> dict[str, str]:
-    """``name=path`` options as a mapping."""
-    found: dict[str, str] = {}
-    for value in values or []:
-        name, equals, path = value.partition("=")
-        if not (name and equals and path):
-            raise InputError(
-                f"{option} {value}: not of the form NAME=PATH, as image=features/image"
-            )
-        if name in found:
-            raise InputError(f"{option} {value}: '{name}' is given twice")
-        found[name] = path
-    return found
 
 
 @app.command()
@@ -376,12 +356,6 @@ def prepare(
     print(*report.lines(), sep="\n")
 
 
-def refuse_idle(project: Path | None, *, named: bool) -> None:
-    """An option that would do nothing is refused, never ignored."""
-    if project is not None and named:
-        raise InputError(f"--project {project}: nothing is left for it: the paths are all named")
-
-
 @app.command()
 def train(
     settings: Annotated[
@@ -532,90 +506,9 @@ def evaluate(
         write_table(result.per_user, per_user)
 
 
-@app.command()
-def recommend(
-    out: Annotated[Path, typer.Option(help="Where to: .parquet, .csv, .tsv or .jsonl.")],
-    model: Annotated[
-        Path | None, typer.Option(help="A run. Default: the project's latest run.")
-    ] = None,
-    users: Annotated[
-        str | None,
-        typer.Option(
-            help="Ids separated by commas, or a file of them (.txt, .csv, ...). Default: all."
-        ),
-    ] = None,
-    top_k: Annotated[int, typer.Option(help="Items a user.")] = 20,
-    include_seen: Annotated[
-        bool, typer.Option("--include-seen", help="Also recommend what a user already has seen.")
-    ] = False,
-    only_items: Annotated[
-        str | None,
-        typer.Option(help="Recommend none but these: item ids, or a file of them. Default: all."),
-    ] = None,
-    without_items: Annotated[
-        str | None, typer.Option(help="Never recommend these: item ids, or a file of them.")
-    ] = None,
-    skip_unknown: Annotated[
-        bool,
-        typer.Option("--skip-unknown", help="Leave out unknown users and items, do not stop."),
-    ] = False,
-    cap: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="COLUMN=N, as category=3: at most N items of a list share a value of that column"
-            " of --items, and others from further down take the places; repeatable."
-        ),
-    ] = None,
-    items: Annotated[Path | None, typer.Option(help="The item table, for --cap.")] = None,
-    id_column: IdColumnOption = None,
-    project: ProjectOption = None,
-    device: DeviceOption = "auto",
-) -> None:
-    """Write the items that suit each user best, with the original ids."""
-    from mmssl.project import Project
-    from mmssl.recommend.caps import read_caps
-    from mmssl.recommend.recommender import Recommender
-    from mmssl.recommend.tables import read_ids
-
-    for option, given in (
-        ("--users", users),
-        ("--only-items", only_items),
-        ("--without-items", without_items),
-        ("--items", items),
-    ):
-        if given is not None and Path(given).resolve() == out.resolve():
-            raise InputError(
-                f"--out {out}: the file of {option} would be overwritten; name another"
-            )
-    if top_k < 1:
-        raise InputError(f"--top-k {top_k}: a list has at least 1 item")
-    for option, given in (("--items", items), ("--id-column", id_column)):
-        if given is not None and not cap:
-            raise InputError(f"{option} {given} does not apply: it is about --cap")
-    refuse_idle(project, named=model is not None)
-    chosen = model or Project.find(project).latest_run()
-    recommender = Recommender.load(chosen, device)
-    caps = read_caps(cap, items, recommender.item_ids, id_column) if cap else []
-
-    def ids(given: str | None, kind: Literal["user", "item"], option: str) -> list[str] | None:
-        known = recommender.user_ids if kind == "user" else recommender.item_ids
-        return None if given is None else read_ids(given, known, kind, option)
-
-    report = recommender.recommend_to(
-        out,
-        ids(users, "user", "--users"),
-        top_k,
-        exclude_seen=not include_seen,
-        only_items=ids(only_items, "item", "--only-items"),
-        without_items=ids(without_items, "item", "--without-items") or (),
-        skip_unknown=skip_unknown,
-        caps=caps,
-        progress=sys.stderr.isatty(),
-    )
-    lines = [*(each.line() for each in caps), *report.lines()]
-    print(f"model: {chosen}", *lines, sep="\n")
-
-
+app.command()(recommend)
+app.command()(similar)
+app.command()(explain)
 app.command()(export)
 app.command()(push)
 app.command()(pull)

@@ -84,6 +84,19 @@ def read_catalog(config: ExtractionConfig) -> Catalog:
     )
 
 
+def has_medium(items: Location, modality: Modality) -> bool:
+    """Whether a table has a usual column of the modality, or a folder a file of it.
+
+    Raises:
+        InputError: unreadable.
+    """
+    if items.is_dir():
+        return any(Path(each.name).suffix.lower() in SUFFIXES[modality] for each in items.iterdir())
+    if not items.exists():
+        raise InputError(f"{items}: no such file or folder")
+    return not set(MEDIUM_COLUMNS[modality]).isdisjoint(ItemTable(items).columns)
+
+
 def read_item_ids(path: Path, id_column: str | None = None) -> list[str]:
     """The ids of an item table, in its order, whatever else its columns hold.
 

@@ -39,6 +39,14 @@ class SimilarItems:
         """Where neighbours can be looked for: ``model``, if there are vectors, and modalities."""
         return (*([MODEL] if MODEL in self._units else []), *self._features)
 
+    def has(self, item_id: str, space: str) -> bool:
+        """Whether an item can be compared in a space.
+
+        Raises:
+            InputError: an unknown item.
+        """
+        return bool(self._space(space)[1][int(self._ids.rows([item_id])[0])])
+
     def of_item(self, item_id: str, k: int = 20, space: str | None = None) -> pl.DataFrame:
         """The k items most like an item, itself left out.
 

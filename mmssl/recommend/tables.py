@@ -97,6 +97,31 @@ def read_ids(
     return _without_empty(ids, kind, str(path), "row")
 
 
+def read_histories(path: Path) -> dict[str, list[str]]:
+    """User id -> item ids, in the order of a table with a column of each, as ``prepare`` reads it.
+
+    Raises:
+        InputError: the file is missing or unreadable, lacks a column, is empty, or has an empty id.
+    """
+    if not _is_file(path):
+        raise InputError(f"{path}: no such file")
+    frame = read_table(path)
+    columns = []
+    for kind in ("user", "item"):
+        names = [name for name in DEFAULT_NAMES[kind] if name in frame.columns]
+        if not names:
+            raise InputError(
+                f"{path}: no column of {kind} ids; expected {' or '.join(DEFAULT_NAMES[kind])},"
+                f" found {', '.join(frame.columns)}"
+            )
+        ids = id_texts(path, frame[names[0]]).fill_null("").to_list()
+        columns.append(_without_empty(ids, kind, str(path), "row"))
+    histories: dict[str, list[str]] = {}
+    for user, item in zip(*columns, strict=True):
+        histories.setdefault(user, []).append(item)
+    return histories
+
+
 def _typed(ids: list[str], known: Container[str], kind: str, where: str, unit: str) -> list[str]:
     return _without_empty([id_ if id_ in known else id_.strip() for id_ in ids], kind, where, unit)
 
