@@ -35,8 +35,8 @@ from mmssl.recommend.model_folder import SavedModel
 K = 20
 CPU = torch.device("cpu")
 NEIGHBOURS = (1, 5, 10, 20, 100, 311, 1000, 6710)
-EPOCHS = (1, 2)
 RATES = (2e-3, 4e-3, 8e-3)
+DROPOUTS = (0.2, 0.5)
 SHRINKAGES = (1e-2, 1e-3)
 
 
@@ -155,10 +155,10 @@ def main(
 
     towers = [
         (
-            {"epochs": e, "learning_rate": r, "shrinkage": s},
-            lambda e=e, r=r, s=s: placed(TowerSettings(epochs=e, learning_rate=r, shrinkage=s)),
+            {"learning_rate": r, "dropout": p, "shrinkage": s},
+            lambda r=r, p=p, s=s: placed(TowerSettings(learning_rate=r, dropout=p, shrinkage=s)),
         )
-        for e, r, s in product(EPOCHS, RATES, SHRINKAGES)
+        for r, p, s in product(RATES, DROPOUTS, SHRINKAGES)
     ]
     chosen, _, ours = best(towers, validation, ties=None)
     figures = {"validation": {"towers": ours}, "chosen": {"towers": chosen}}
