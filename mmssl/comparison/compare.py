@@ -107,6 +107,7 @@ def _compare(
         relevant = dataset.read_test(reader)
         for run in lacking:
             rows.make_test(run, relevant, reader, report)
+        _write(plan, build(plan, runs, rows, "val"), out, dataset)
     return _write(plan, build(plan, runs, rows, "test"), out, dataset)
 
 
