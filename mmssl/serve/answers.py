@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 
 class Problem(BaseModel):
@@ -77,12 +77,24 @@ class Recommended(BaseModel):
     item: Item
 
 
-class Recommendations(BaseModel):
+class RecommendationsForHistory(BaseModel):
+    """The list of a new user; its source is ``popularity`` where the history is empty."""
+
+    source: Literal["model", "popularity"]
+    items: list[Recommended]
+
+
+class Recommendations(RecommendationsForHistory):
     """The list of a user; its source is ``popularity`` where the model knows nothing of them."""
 
     user: str
-    source: Literal["model", "popularity"]
-    items: list[Recommended]
+
+
+class NewUser(BaseModel):
+    """What is asked for a user whom the model does not know."""
+
+    history: list[str] = Field(max_length=1000, description="Ids of items, in any order.")
+    k: int = Field(20, ge=1, le=1000, description="How many.")
 
 
 class Similar(BaseModel):
@@ -123,6 +135,20 @@ class SearchResults(BaseModel):
 
     modality: str
     items: list[Similar]
+
+
+class Interested(BaseModel):
+    """A user, and the score of the new item for them."""
+
+    user: str
+    score: float
+
+
+class NewItem(BaseModel):
+    """Where an item that the model does not know stands, by its media alone."""
+
+    neighbours: dict[str, list[Neighbour]]
+    users: list[Interested]
 
 
 class Alive(BaseModel):

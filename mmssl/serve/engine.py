@@ -25,6 +25,7 @@ from mmssl.serve.answers import Item, Similar
 from mmssl.serve.cards import Cards, read_cards
 from mmssl.serve.matching import Matcher
 from mmssl.serve.media import thumbnail
+from mmssl.serve.newcomers import Newcomers
 from mmssl.serve.settings import ServeSettings
 
 # Multiplications for one list that take less time than handing them to another thread and back
@@ -88,6 +89,7 @@ class Engine:
         self.thumbnail = lru_cache(maxsize=_THUMBNAILS)(partial(thumbnail, cards))
         self.card_json = lru_cache(maxsize=_CARDS)(partial(_card_json, cards))
         self.device = resolve_device(device)
+        self.newcomers = Newcomers(model)
         self._seen = model.seen()
         counts = np.bincount(model.train.indices, minlength=len(model.item_ids))
         self._popularity = torch.from_numpy(counts.astype(np.float32)).to(self.device)
@@ -159,15 +161,40 @@ class Engine:
         scored = self._score(frozenset(parts))
         seen = self._seen.indices[slice(*self._seen.indptr[row : row + 2])].astype(np.int64)
         if self._cold[row]:
-            return self._best(self._popularity.clone(), seen, k, "popularity")
-        if self.index is not None and not parts:
-            found = self._looked_up(self.index, row, seen, k)
+            return self.popular(seen, k)
+        if self.index is not None and self.model.user_vectors is not None and not parts:
+            found = self.looked_up(self.model.user_vectors[row : row + 1], seen, k)
             if found is not None:
                 return found
         with torch.inference_mode():
-            return self._best(scored(torch.tensor([row]))[0], seen, k, "model")
+            return self.best(scored(torch.tensor([row]))[0], seen, k, "model")
 
-    def _best(self, scores: Tensor, seen: NDArray[np.int64], k: int, source: Source) -> RankedItems:
+    def recommend_for(self, history: Sequence[str], k: int) -> RankedItems:
+        """The k best items, other than these, for somebody new with such a history.
+
+        Without a history these are the most popular items.
+
+        Raises:
+            UnknownIdError: there is no such item.
+        """
+        seen = np.unique(np.array([self.item_row(item) for item in history], dtype=np.int64))
+        if not len(seen):
+            return self.popular(seen, k)
+        fold_in = self.newcomers.fold_in
+        matrix = fold_in.matrix([history])
+        user = fold_in.vectors(matrix)
+        if self.index is not None and user is not None:
+            found = self.looked_up(user, seen, k)
+            if found is not None:
+                return found
+        scores = torch.from_numpy(fold_in.scores(matrix)[0])
+        return self.best(scores, seen, k, "model")
+
+    def popular(self, seen: NDArray[np.int64], k: int) -> RankedItems:
+        """The k unseen items of most training users."""
+        return self.best(self._popularity.clone(), seen, k, "popularity")
+
+    def best(self, scores: Tensor, seen: NDArray[np.int64], k: int, source: Source) -> RankedItems:
         """The k best of all items by (I,) scores, which it overwrites."""
         with torch.inference_mode():
             scores[torch.from_numpy(seen).to(scores.device)] = -torch.inf
@@ -176,14 +203,17 @@ class Engine:
         listed = rows >= 0
         return RankedItems(rows[listed], values[0].float().cpu().numpy()[listed], source)
 
-    def _looked_up(
-        self, index: VectorIndex, row: int, seen: NDArray[np.int64], k: int
-    ) -> RankedItems | None:
-        """The k best items by the index; None where it finds too few that have not been seen."""
+    def looked_up(self, user: Tensor, seen: NDArray[np.int64], k: int) -> RankedItems | None:
+        """The k best items for a (1, d) vector by the index.
+
+        None without an index, or where it finds too few that have not been seen.
+        """
+        index = self.index
+        if index is None:
+            return None
         # As many more as may have to be left out.
         wanted = min(k + len(seen), index.items)
-        user = self.model.user_vectors[row : row + 1].numpy()  # type: ignore[index]
-        scores, rows = (found[0] for found in index.search(user, wanted))
+        scores, rows = (found[0] for found in index.search(user.numpy(), wanted))
         listed = (rows >= 0) & ~np.isin(rows, seen)
         scores, rows = scores[listed], rows[listed]
         if len(rows) < min(k, index.items - len(seen)):

@@ -45,4 +45,15 @@ def list_routes(service: Service) -> APIRouter:
             ranked = await service.call(engine.recommend, user, k, parts)
         return writing.recommendations(ranked, engine, user)
 
+    @router.post(
+        "/recommend",
+        response_model=answers.RecommendationsForHistory,
+        responses=problems(400, 404, 408, 413),
+    )
+    async def recommend_for(asked: answers.NewUser) -> Response:
+        """The items that suit somebody who is new, by a few items; without a training."""
+        engine = service.engine
+        ranked = await service.call(engine.recommend_for, asked.history, asked.k)
+        return writing.recommendations(ranked, engine)
+
     return router

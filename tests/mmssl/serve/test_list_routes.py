@@ -1,10 +1,12 @@
 """Users, what they know, and their lists."""
 
+import json
 from urllib.parse import quote
 
 import polars as pl
 import pytest
 
+from mmssl.recommend.fold_in import FoldIn
 from mmssl.recommend.recommender import Recommender
 from tests.mmssl.serve.shop import USERS
 
@@ -73,3 +75,44 @@ def test_an_unknown_part_is_422_and_names_those_there_are(client):
     answer = client.get("/api/recommend", params={"user": "u1", "parts": ["image", "smell"]})
     assert answer.status_code == 422
     assert "collaborative, audio, image, text" in answer.json()["detail"]
+
+
+def test_a_new_user_s_list_is_that_of_the_model_grown_by_such_a_user(client, engine):
+    history = ["a/b c", "..", "plain"]
+    grown = FoldIn(engine.model).with_users({"newcomer": history})
+    expected = Recommender(grown, "cpu").recommend(["newcomer"], 5)
+    answer = client.post("/api/recommend", json={"history": history, "k": 5}).json()
+    assert answer["source"] == "model"
+    assert [entry["item"]["id"] for entry in answer["items"]] == expected["item_id"].to_list()
+    scores = [entry["score"] for entry in answer["items"]]
+    assert scores == pytest.approx(expected["score"].to_list(), abs=1e-5)
+    # Twice the same, in another order, is the same history.
+    again = client.post("/api/recommend", json={"history": [*history[::-1], ".."], "k": 5})
+    assert again.json() == answer
+
+
+def test_nobody_s_history_gives_what_is_popular(client):
+    answer = client.post("/api/recommend", json={"history": [], "k": 2}).json()
+    popular = client.get("/api/recommend", params={"user": "cold", "k": 2}).json()
+    assert (answer["source"], answer["items"]) == ("popularity", popular["items"])
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        ({"history": ["nothing"]}, 404, "unknown item id 'nothing'"),
+        ({"history": ["\ud800"]}, 404, "unknown item id"),
+        ({"history": ["plain"] * 1001}, 422, "history: "),
+        ({"history": ["plain"], "k": 0}, 422, "k: "),
+        ({"history": "plain"}, 422, "history: "),
+        ({}, 422, "history: "),
+        ([], 422, "the request: "),
+    ],
+)
+def test_a_wrong_history_is_4xx_in_one_line(client, body, status, said):
+    content = json.dumps(body)
+    answer = client.post(
+        "/api/recommend", content=content, headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == status
+    assert answer.json()["detail"].startswith(said)

@@ -21,7 +21,7 @@ OPERATIONS = [
     *("GET /api/model", "GET /api/users", "GET /api/history", "GET /api/recommend"),
     *("GET /api/items", "GET /api/item", "GET /api/similar", "GET /api/explain"),
     *("GET /media/thumbnail", "GET /media/audio", "GET /health/live", "GET /health/ready"),
-    *("POST /api/search",),
+    *("POST /api/search", "POST /api/new-item", "POST /api/recommend"),
 ]
 NOTHING_ASKED = ("GET /api/model", "GET /health/live", "GET /health/ready")
 KNOWN = {"user": "u2", "item": "plain", "id": "a/b c", "space": "audio", "parts": ["image"]}

@@ -3,10 +3,22 @@
 import io
 import sys
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from tests.mmssl.serve.shop import ITEMS, LETTERS, hertz, png_header, tone
+from mmssl.recommend.cold_start import ColdStart, NewItems, features_of
+from tests.mmssl.serve.shop import (
+    ITEMS,
+    LETTERS,
+    USERS,
+    hertz,
+    letters,
+    melstats,
+    png_header,
+    tone,
+)
 
 NAMED = (("text", "letters:Letters"),)
 
@@ -172,3 +184,41 @@ def test_a_body_that_is_no_form_is_4xx(client, content, kind):
     answer = client.post("/api/search", content=content, headers={"content-type": kind})
     assert 400 <= answer.status_code < 500
     assert isinstance(answer.json()["detail"], str)
+
+
+def test_a_new_item_is_placed_by_its_media_as_the_grown_model_places_it(
+    client_of, engine, own_encoder, tmp_path
+):
+    sound = tone(tmp_path / "x.wav", hertz(2)).read_bytes()
+    answer = client_of(encoders=NAMED).post(
+        "/api/new-item", files={"audio": ("x", sound)}, data={"text": "plain", "k": 4}
+    )
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    assert set(told["neighbours"]) == {"audio", "text"}
+    assert told["neighbours"]["audio"][0]["item"]["id"] == ITEMS[2]
+    assert told["neighbours"]["text"][0]["item"]["id"] == "plain"
+    assert len(told["neighbours"]["text"]) == 4
+
+    media = {
+        "audio": melstats(hertz(2)),
+        "text": letters(["plain"])[0],
+        "image": np.full(3, np.nan, np.float32),
+    }
+    new = NewItems(["x"], features_of({name: each[None] for name, each in media.items()}))
+    grown = ColdStart(engine.model).with_items(new)
+    scores = grown.score(torch.device("cpu"))(torch.arange(5))[:, -1].numpy()
+    order = np.argsort(-scores)[:4]
+    assert [entry["user"] for entry in told["users"]] == [USERS[row] for row in order]
+    found = [entry["score"] for entry in told["users"]]
+    assert found == pytest.approx(scores[order].tolist(), abs=1e-4)
+
+
+def test_a_new_item_without_usable_media_is_refused(client):
+    nothing = client.post("/api/new-item", data={"k": 3})
+    assert nothing.status_code == 422
+    assert "neither a picture, nor a sound, nor a text was sent" in nothing.json()["detail"]
+    wrong = client.post("/api/new-item", files={"audio": ("x", b"no sound")})
+    assert wrong.status_code == 415
+    elsewhere = client.post("/api/new-item", files={"image": ("x", png())})
+    assert elsewhere.status_code == 422
