@@ -23,6 +23,7 @@ from mmssl.commands import compare, exits_when_stopped, tune
 from mmssl.recommend.commands import export, pull, push
 from mmssl.recommend.list_commands import explain, recommend, similar
 from mmssl.report.command import report
+from mmssl.serve.command import serve
 
 app = typer.Typer(
     name="mmssl",
@@ -513,6 +514,7 @@ app.command()(export)
 app.command()(push)
 app.command()(pull)
 app.command()(report)
+app.command()(serve)
 
 
 def main() -> None:

@@ -1,0 +1,77 @@
+"""Users and items that the model does not know: by a few items, by media alone."""
+
+import threading
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from extract.errors import InputError
+from mmssl.evaluation.ranking import top_k_of_block
+from mmssl.recommend.cold_start import ColdStart, NewItems, features_of
+from mmssl.recommend.fold_in import FoldIn
+from mmssl.recommend.model_folder import SavedModel
+
+
+class InterestedUsers(NamedTuple):
+    """User rows, the one of highest score first, and their scores of one item."""
+
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float32]
+
+
+class Newcomers:
+    """What fits new users and new items to a model, learned when first wanted; for any thread."""
+
+    def __init__(self, model: SavedModel) -> None:
+        self._model = model
+        self._lock = threading.Lock()
+        self._fold_in: FoldIn | None = None
+        self._cold_start: ColdStart | None = None
+
+    @property
+    def fold_in(self) -> FoldIn:
+        """What gives a user a vector by a history."""
+        with self._lock:
+            if self._fold_in is None:
+                self._fold_in = FoldIn(self._model)
+            return self._fold_in
+
+    def interested(self, vectors: Mapping[str, NDArray[np.float32]], k: int) -> InterestedUsers:
+        """The k users for whom a new item scores highest.
+
+        Users without a training interaction are left out: the model knows nothing of them.
+
+        Args:
+            vectors: embeddings of its media, (dim,) by modality; at least one.
+            k: how many.
+
+        Raises:
+            InputError: the model has no media, or nothing was learned that a new item could use.
+        """
+        features = {
+            modality: vectors.get(modality, np.full(known.vectors.shape[1], np.nan, np.float32))
+            for modality, known in self._model.features.items()
+        }
+        cold_start = self._placing()
+        id_, known_ids = "new", set(self._model.item_ids)
+        while id_ in known_ids:
+            id_ += "+"
+        new = NewItems([id_], features_of({name: v[None] for name, v in features.items()}))
+        grown = cold_start.with_items(new)
+        if grown.user_vectors is None or grown.item_vectors is None:
+            raise InputError(f"model {self._model.info.name} cannot place a new item")
+        with torch.inference_mode():
+            scores = grown.user_vectors @ grown.item_vectors[-1]
+            unknown = torch.from_numpy(np.diff(self._model.train.indptr) == 0)
+            rows, best = top_k_of_block(scores.masked_fill(unknown, -torch.inf)[None], k)
+        there = rows[0] >= 0
+        return InterestedUsers(rows[0][there].numpy(), best[0][there].numpy())
+
+    def _placing(self) -> ColdStart:
+        with self._lock:
+            if self._cold_start is None:
+                self._cold_start = ColdStart(self._model)
+            return self._cold_start
