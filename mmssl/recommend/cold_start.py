@@ -92,6 +92,28 @@ class ColdStart:
         rows = np.flatnonzero(~self._known & there)
         return self._placed(self._model, rows, self._media[rows])
 
+    def scores(self, features: Mapping[str, ItemFeatures]) -> NDArray[np.float32]:
+        """How well n new items fit every user, without a grown model: (U, n) float32.
+
+        Users without a training interaction get ``-inf``: nothing is known of them.
+
+        Args:
+            features: by modality, n rows; the modalities of the model.
+
+        Raises:
+            InputError: other modalities or lengths than the model's, or no medium of an item.
+        """
+        count = len(next(iter(features.values())).present) if features else 0
+        self._check(
+            NewItems([f"new item {n + 1}" for n in range(count)], dict(features)), ids=False
+        )
+        media = self._space.vectors(features)
+        scores = self._scale * (self._users @ (media @ self._towers.item_weights).T)
+        scores += self._scale * (media @ self._towers.bias) + self._level
+        scores[self._active == 0] = -np.inf
+        found: NDArray[np.float32] = scores.astype(np.float32)
+        return found
+
     # --- placing -----------------------------------------------------------------------------
 
     def _placed(
@@ -164,8 +186,8 @@ class ColdStart:
         scale = float(scores.std()) / deviation if deviation > 0 else 0.0
         return scale, float(scores.mean()) - scale * float(tower.mean())
 
-    def _check(self, new: NewItems) -> None:
-        known = set(self._model.item_ids)
+    def _check(self, new: NewItems, *, ids: bool = True) -> None:
+        known = set(self._model.item_ids) if ids else set()
         for id_ in new.ids:
             if id_ in known:
                 raise InputError(

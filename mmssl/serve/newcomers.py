@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from extract.errors import InputError
 from mmssl.evaluation.ranking import top_k_of_block
-from mmssl.recommend.cold_start import ColdStart, NewItems, features_of
+from mmssl.recommend.cold_start import ColdStart, features_of
 from mmssl.recommend.fold_in import FoldIn
 from mmssl.recommend.model_folder import SavedModel
 
@@ -55,18 +54,9 @@ class Newcomers:
             modality: vectors.get(modality, np.full(known.vectors.shape[1], np.nan, np.float32))
             for modality, known in self._model.features.items()
         }
-        cold_start = self._placing()
-        id_, known_ids = "new", set(self._model.item_ids)
-        while id_ in known_ids:
-            id_ += "+"
-        new = NewItems([id_], features_of({name: v[None] for name, v in features.items()}))
-        grown = cold_start.with_items(new)
-        if grown.user_vectors is None or grown.item_vectors is None:
-            raise InputError(f"model {self._model.info.name} cannot place a new item")
-        with torch.inference_mode():
-            scores = grown.user_vectors @ grown.item_vectors[-1]
-            unknown = torch.from_numpy(np.diff(self._model.train.indptr) == 0)
-            rows, best = top_k_of_block(scores.masked_fill(unknown, -torch.inf)[None], k)
+        given = features_of({name: vector[None] for name, vector in features.items()})
+        scores = torch.from_numpy(self._placing().scores(given)[:, 0])
+        rows, best = top_k_of_block(scores[None], k)
         there = rows[0] >= 0
         return InterestedUsers(rows[0][there].numpy(), best[0][there].numpy())
 
