@@ -21,6 +21,7 @@ from mmssl import launch
 from mmssl.commands import compare, exits_when_stopped, tune
 from mmssl.recommend.commands import export, pull, push
 from mmssl.report.command import report
+from mmssl.serve.command import serve
 
 app = typer.Typer(
     name="mmssl",
@@ -620,6 +621,7 @@ app.command()(export)
 app.command()(push)
 app.command()(pull)
 app.command()(report)
+app.command()(serve)
 
 
 def main() -> None:

@@ -81,7 +81,7 @@ class Reader:
             InputError: a remote store cannot be reached.
         """
         try:
-            with self._open(path) as handle:
+            with self.open(path) as handle:
                 return _sha256(handle)
         except UnavailableError:
             raise
@@ -119,7 +119,7 @@ class Reader:
         """
         digest = None
         try:
-            with self._open(path) as handle:
+            with self.open(path) as handle:
                 digest = _sha256(handle)
                 if repeats is not None and repeats(digest):
                     return digest, RepeatedError()
@@ -131,7 +131,13 @@ class Reader:
             return digest, MediaError(unreadable(error.strerror))
 
     @contextmanager
-    def _open(self, path: str) -> Iterator[BinaryIO]:
+    def open(self, path: str) -> Iterator[BinaryIO]:
+        """Open what a row names, if it is a file inside a media root and not too large.
+
+        Raises:
+            MediaError: it is neither; on leaving, it changed meanwhile.
+            InputError: a remote store cannot be reached.
+        """
         most = _MAX_BYTES[self.modality]
         if is_url(path) or not isinstance(self.base, Path):
             place, root = resolve_remote(path, self.base, self.roots)

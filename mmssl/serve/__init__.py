@@ -1,0 +1,1 @@
+"""A trained model behind HTTP: recommendations, items, explanations and search."""

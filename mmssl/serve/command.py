@@ -1,0 +1,100 @@
+"""The command `serve`: it parses its options and calls one function."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from extract.commands import DeviceOption, IdColumnOption, MediaRootOption, TextTemplateOption
+from extract.errors import InputError, missing_extra
+
+
+def serve(
+    model: Annotated[
+        Path | None, typer.Option(help="A run. Default: the project's latest run.")
+    ] = None,
+    items: Annotated[
+        str | None,
+        typer.Option(
+            help="The item table, or the folder, that was extracted from; or its URL. Default: the"
+            " project's items.csv."
+        ),
+    ] = None,
+    id_column: IdColumnOption = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="MODALITY=NAME of a column of the table; repeatable."),
+    ] = None,
+    text_template: TextTemplateOption = None,
+    media_root: MediaRootOption = None,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0: any free one.", min=0, max=65535)] = 8000,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Name by which the server may be called; repeatable."),
+    ] = None,
+    upload_mb: Annotated[
+        float, typer.Option(help="Largest upload, in MiB.", min=0.001, max=4096)
+    ] = 20.0,
+    body_seconds: Annotated[
+        float, typer.Option(help="Longest time that a request may take to arrive.", min=0.1)
+    ] = 30.0,
+    answer_seconds: Annotated[
+        float, typer.Option(help="Longest time that an answer may take.", min=0.1)
+    ] = 60.0,
+    reload_seconds: Annotated[
+        float | None,
+        typer.Option(
+            help="Look so often whether the model folder holds another model. Default: never; a"
+            " SIGHUP reads it anew in any case.",
+            min=0.1,
+        ),
+    ] = None,
+    project: Annotated[
+        Path | None, typer.Option(help="Folder of items.csv and runs/ for what is left out.")
+    ] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Answer over HTTP: recommendations, items, explanations, search; and a web page.
+
+    Nobody is asked for a password: let others in only where all of them may see everything.
+    Ctrl-C and SIGTERM end it once begun answers are finished.
+    """
+    try:
+        import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import python_multipart  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError:
+        raise missing_extra("serve", "serve") from None
+    from extract.inspect.items import ItemSource
+    from extract.locations import location
+    from mmssl.project import Project
+    from mmssl.serve.server import serve as run
+    from mmssl.serve.settings import ServeSettings
+
+    if project is not None and model is not None and items is not None:
+        raise InputError(f"--project {project}: nothing is left for it: the paths are all named")
+    home = Project.find(project) if model is None or items is None else None
+    run(
+        ServeSettings(
+            model=model or Path(home.latest_run()),
+            source=ItemSource(
+                items=location(items) if items is not None else home.items,
+                id_column=id_column,
+                columns=column or (),
+                text_template=text_template,
+                media_roots=[location(root) for root in media_root or ()],
+            ),
+            host=host,
+            port=port,
+            device=device,
+            allowed_hosts=tuple(allow_host or ()),
+            upload_bytes=int(upload_mb * 2**20),
+            body_seconds=body_seconds,
+            answer_seconds=answer_seconds,
+            reload_seconds=reload_seconds,
+        ),
+        lambda line: print(line, file=sys.stderr, flush=True),
+    )

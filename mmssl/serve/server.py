@@ -1,0 +1,110 @@
+"""The server's process: a socket, signals, and the application until it is told to end."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable
+
+from extract.errors import InputError
+from mmssl.serve.app import create_app
+from mmssl.serve.engine import Engine
+from mmssl.serve.service import Service
+from mmssl.serve.settings import ServeSettings
+
+_CONNECTIONS = 512
+"""Connections beyond which a request is answered 503 at once."""
+_GRACE_SECONDS = 30
+
+
+def serve(settings: ServeSettings, report: Callable[[str], None]) -> None:
+    """Answer until SIGINT or SIGTERM; what has begun by then is finished.
+
+    SIGHUP reads the model and the item table anew.
+
+    Args:
+        settings: what to serve, and where.
+        report: given one line for people now and then.
+
+    Raises:
+        InputError: the model, the item table or the address cannot be used.
+    """
+    import uvicorn
+    import uvloop
+
+    from mmssl.serve.protocol import protocol_of
+
+    logging.basicConfig(stream=sys.stderr, format="%(levelname)s: %(message)s")
+    bound = _bind(settings.host, settings.port)
+    with bound:
+        engine = Engine.load(settings)
+        info, count = engine.model.info, len(engine.model.item_ids)
+        report(
+            f"model {settings.model} ({info.name}, {info.variant}): users"
+            f" {len(engine.model.user_ids):,}, items {count:,}"
+        )
+
+        async def run() -> None:
+            service = Service(settings, engine)
+            config = uvicorn.Config(
+                create_app(service),
+                http=protocol_of(settings.header_seconds),
+                ws="none",
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                limit_concurrency=_CONNECTIONS,
+                timeout_graceful_shutdown=_GRACE_SECONDS,
+            )
+            loop = asyncio.get_running_loop()
+            reloads: set[asyncio.Task[bool]] = set()
+
+            def reload() -> None:
+                task = loop.create_task(service.reload())
+                reloads.add(task)
+                task.add_done_callback(reloads.discard)
+
+            with contextlib.suppress(NotImplementedError, AttributeError):  # Windows has none
+                loop.add_signal_handler(signal.SIGHUP, reload)
+            server = _Server(config, lambda: report(f"answers at {_url(bound)}"))
+            await server.serve(sockets=[bound])
+
+        class _Server(uvicorn.Server):
+            def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+                super().__init__(config)
+                self._tell = started
+
+            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+                await super().startup(sockets)
+                self._tell()
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run())
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """A socket that listens already: what is wrong with the address is said before any loading."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(address)
+        except BaseException:
+            bound.close()
+            raise
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(
+            f"--host {host} --port {port}: cannot be listened at ({reason}); name another"
+        ) from None
+    return bound
+
+
+def _url(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
