@@ -76,12 +76,11 @@ def serve(
 
     if project is not None and model is not None and items is not None:
         raise InputError(f"--project {project}: nothing is left for it: the paths are all named")
-    home = Project.find(project) if model is None or items is None else None
     run(
         ServeSettings(
-            model=model or Path(home.latest_run()),
+            model=model or Path(Project.find(project).latest_run()),
             source=ItemSource(
-                items=location(items) if items is not None else home.items,
+                items=location(items) if items is not None else Project.find(project).items,
                 id_column=id_column,
                 columns=column or (),
                 text_template=text_template,

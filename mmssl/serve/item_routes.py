@@ -40,7 +40,10 @@ def item_routes(service: Service) -> APIRouter:
         """The first items whose id, title or text holds all the words."""
         cards = service.engine.cards
         found = await service.call(cards.search, query, limit)
-        listed = [answers.Found(**cards.card(row), match=match) for row, match in found]
+        listed = [
+            answers.Found.model_validate({**cards.card(row), "match": match})
+            for row, match in found
+        ]
         return answers.Items(items=listed)
 
     @router.get("/item", response_model=answers.Item, responses=problems(404))

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.concurrency import iterate_in_threadpool
@@ -20,7 +21,9 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 def media_routes(service: Service) -> APIRouter:
     """The routes of what is seen and heard of an item."""
     router = APIRouter(prefix="/media", responses=problems(404, 415, 422))
-    unchanged = {304: {"description": "What the client has is still so."}}
+    unchanged: dict[int | str, dict[str, Any]] = {
+        304: {"description": "What the client has is still so."}
+    }
     picture = {**unchanged, 200: {"content": {"image/jpeg": {}}, "description": "A JPEG."}}
     sound = {
         **unchanged,

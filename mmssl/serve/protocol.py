@@ -45,6 +45,12 @@ def protocol_of(header_seconds: float) -> type[HttpToolsProtocol]:
             self._stop_waiting()
             super().on_headers_complete()
 
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            # Answered before its body was whole: what still comes, maybe for ever, nobody reads.
+            if self.cycle.response_complete and self.cycle.more_body:
+                self.transport.close()
+
         def _wait(self) -> None:
             if self._waiting is None:
                 self._header_bytes = 0

@@ -1,0 +1,62 @@
+"""Users, what they know, and their lists."""
+
+from urllib.parse import quote
+
+import polars as pl
+import pytest
+
+from mmssl.recommend.recommender import Recommender
+
+USERS = ["u1", "u2", "a/b c", "ü?&=#%2F", "..", "cold"]
+
+
+@pytest.mark.parametrize("user", USERS)
+@pytest.mark.parametrize("k", [1, 3, 1000])
+def test_a_list_is_the_recommender_s_to_the_bit_for_every_user(client, settings, user, k):
+    expected = Recommender.load(settings.model, "cpu").recommend([user], k)
+    answer = client.get("/api/recommend", params={"user": user, "k": k}).json()
+    assert answer["user"] == user
+    assert answer["source"] == ("popularity" if user == "cold" else "model")
+    assert [entry["item"]["id"] for entry in answer["items"]] == expected["item_id"].to_list()
+    assert [entry["rank"] for entry in answer["items"]] == expected["rank"].to_list()
+    scores = pl.Series([entry["score"] for entry in answer["items"]], dtype=pl.Float32)
+    assert scores.to_list() == expected["score"].to_list()
+
+
+def test_an_id_may_hold_anything_once_it_is_percent_encoded(client):
+    for user in USERS:
+        answer = client.get(f"/api/history?user={quote(user, safe='')}")
+        assert answer.status_code == 200
+        assert answer.json()["user"] == user
+
+
+def test_a_history_is_what_was_seen_in_training_and_validation(client):
+    answer = client.get("/api/history", params={"user": "u2"}).json()
+    assert [item["id"] for item in answer["items"]] == ["a/b c", "ü?&=#%2F"]
+    assert client.get("/api/history", params={"user": "cold"}).json()["items"] == []
+
+
+def test_an_unknown_user_is_404_in_one_line(client):
+    for route in ("/api/recommend", "/api/history"):
+        answer = client.get(route, params={"user": "nobody\nat all"})
+        assert answer.status_code == 404
+        assert answer.json() == {"detail": "unknown user id 'nobody at all'"}
+
+
+@pytest.mark.parametrize("k", ["0", "-1", "1001", "x", "", "1e3", "99999999999999999999"])
+def test_k_out_of_range_is_422_and_names_k(client, k):
+    answer = client.get("/api/recommend", params={"user": "u1", "k": k})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("k: ")
+
+
+def test_users_are_found_by_the_beginning_of_their_id_then_by_any_part(client):
+    def found(query, limit=20):
+        return client.get("/api/users", params={"query": query, "limit": limit}).json()["users"]
+
+    assert found("U") == ["u1", "u2"]
+    assert found("u", 1) == ["u1"]
+    assert found("") == USERS
+    assert found("b") == ["a/b c"]
+    assert found("C") == ["cold", "a/b c"]
+    assert found("no such") == []
