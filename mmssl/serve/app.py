@@ -16,6 +16,7 @@ from mmssl.serve.item_routes import item_routes
 from mmssl.serve.list_routes import list_routes
 from mmssl.serve.measures import Measured
 from mmssl.serve.media_routes import media_routes
+from mmssl.serve.search_routes import search_routes
 from mmssl.serve.service import Service
 
 PAGE = Path(__file__).parent / "page"
@@ -59,7 +60,7 @@ def create_app(service: Service) -> FastAPI:
         ],
     )
     problems.install(app)
-    for routes in (list_routes, item_routes, media_routes):
+    for routes in (list_routes, item_routes, media_routes, search_routes):
         app.include_router(routes(service))
     app.include_router(_state_routes(service))
     if (PAGE / "static").is_dir():

@@ -51,6 +51,13 @@ def serve(
             min=0.1,
         ),
     ] = None,
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="MODALITY=URI of the encoder for what people send, instead of the model's own;"
+            " repeatable. A class of your own has to be named so."
+        ),
+    ] = None,
     project: Annotated[
         Path | None, typer.Option(help="Folder of items.csv and runs/ for what is left out.")
     ] = None,
@@ -94,6 +101,21 @@ def serve(
             body_seconds=body_seconds,
             answer_seconds=answer_seconds,
             reload_seconds=reload_seconds,
+            encoders=_encoders(encoder or []),
         ),
         lambda line: print(line, file=sys.stderr, flush=True),
     )
+
+
+def _encoders(options: list[str]) -> tuple[tuple[str, str], ...]:
+    named: dict[str, str] = {}
+    for option in options:
+        modality, equals, uri = option.partition("=")
+        if modality not in ("image", "audio", "text") or not (equals and uri):
+            raise InputError(
+                f"--encoder {option}: not of the form MODALITY=URI (image, audio, text)"
+            )
+        if modality in named:
+            raise InputError(f"--encoder {option}: {modality} has an encoder already")
+        named[modality] = uri
+    return tuple(named.items())

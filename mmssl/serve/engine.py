@@ -1,7 +1,7 @@
 """A model with its items' cards, ready to answer; a server holds one and may change to another."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from copy import deepcopy
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
@@ -13,8 +13,11 @@ from extract.device import resolve_device
 from extract.errors import InputError
 from extract.files import sha256_file
 from mmssl.evaluation.ranking import Score, top_k_of_block
+from mmssl.recommend.explain import Explainer
 from mmssl.recommend.model_folder import SavedModel
 from mmssl.recommend.recommender import Recommender
+from mmssl.recommend.similar import SimilarItems
+from mmssl.serve.answers import Item, Similar
 from mmssl.serve.cards import Cards, read_cards
 from mmssl.serve.matching import Matcher
 from mmssl.serve.media import Thumbnails
@@ -53,6 +56,8 @@ class Engine:
         self.cards = cards
         self.digest = digest
         self.recommender = Recommender(model, device)
+        self.similar = SimilarItems(model)
+        self.explainer = Explainer(model, self.similar)
         self.user_names = Matcher(pl.Series(model.user_ids, dtype=pl.String))
         self.thumbnails = Thumbnails(cards)
         self.device = resolve_device(device)
@@ -60,7 +65,7 @@ class Engine:
         counts = np.bincount(model.train.indices, minlength=len(model.item_ids))
         self._popularity = torch.from_numpy(counts.astype(np.float32)).to(self.device)
         self._cold = np.diff(model.train.indptr) == 0
-        self._scores: dict[tuple[str, ...], Score] = {}
+        self._scores: dict[frozenset[str], Score] = {}
 
     @classmethod
     def load(cls, settings: ServeSettings) -> Self:
@@ -70,7 +75,8 @@ class Engine:
             InputError: either cannot be read.
         """
         digest = sha256_file(settings.config_file) if settings.config_file.is_file() else ""
-        model = _in_memory(SavedModel.load(settings.model))
+        # What is loaded lies in the files themselves. A copy stays whole whoever writes over them.
+        model = deepcopy(SavedModel.load(settings.model))
         cards = read_cards(settings.source, model.item_ids, settings.max_seconds)
         return cls(model, cards, settings.device, digest)
 
@@ -138,22 +144,23 @@ class Engine:
         source: Literal["model", "popularity"] = "popularity" if cold else "model"
         return RankedItems(rows[listed], values[0].float().cpu().numpy()[listed], source)
 
-    def _score(self, parts: Collection[str]) -> Score:
-        if parts:
-            raise InputError("this version's models have no parts")
-        if () not in self._scores:
-            self._scores[()] = self.model.score(self.device)
-        return self._scores[()]
+    def similar_items(self, found: pl.DataFrame) -> list[Similar]:
+        """What ``SimilarItems`` found, with the items' cards."""
+        return [
+            Similar(rank=rank, similarity=similarity, item=self.item(item))
+            for item, similarity, rank in found.select("item_id", "similarity", "rank").iter_rows()
+        ]
 
+    def item(self, item: str) -> Item:
+        """An item's card.
 
-def _in_memory(model: SavedModel) -> SavedModel:
-    """The model with its vectors in memory of torch's own.
+        Raises:
+            UnknownIdError: there is no such item.
+        """
+        return Item.model_validate(self.cards.card(self.item_row(item)))
 
-    What is loaded from a file lies where the file has it; products over memory that begins at
-    another place may differ in their last bit.
-    """
-    if model.user_vectors is None or model.item_vectors is None:
-        return model
-    return replace(
-        model, user_vectors=model.user_vectors.clone(), item_vectors=model.item_vectors.clone()
-    )
+    def _score(self, parts: Sequence[str]) -> Score:
+        chosen = frozenset(parts)
+        if chosen not in self._scores:
+            self._scores[chosen] = self.model.score(self.device, parts or None)
+        return self._scores[chosen]

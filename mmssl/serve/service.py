@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from extract.errors import InputError
 from extract.files import sha256_file
+from mmssl.serve.encoders import Encoders
 from mmssl.serve.engine import Engine
 from mmssl.serve.measures import Measures
 from mmssl.serve.settings import ServeSettings
@@ -20,6 +21,8 @@ T = TypeVar("T")
 _THREADS = 4
 _WAITING = 64
 """Calls that wait for a thread or run in one; more are refused, since they would only time out."""
+_ENCODINGS = 16
+"""The same of uploads, which are encoded one after another."""
 
 _log = logging.getLogger(__name__)
 
@@ -30,9 +33,11 @@ class Service:
     def __init__(self, settings: ServeSettings, engine: Engine) -> None:
         self.settings = settings
         self.measures = Measures()
+        self.encoders = Encoders(dict(settings.encoders), settings.device)
         self._threads = ThreadPoolExecutor(_THREADS, "answer")
+        self._encoding = ThreadPoolExecutor(1, "encode")
         self._loader = ThreadPoolExecutor(1, "load")
-        self._busy = 0
+        self._busy = self._encodings = 0
         self._loading = asyncio.Lock()
         self._said = ""
         self._take(engine)
@@ -56,6 +61,21 @@ class Service:
             return await asyncio.wrap_future(future)
         finally:
             self._busy -= 1
+
+    async def encode(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do work that decodes and encodes what was sent; one such at a time, since it is heavy.
+
+        Raises:
+            HTTPException: 503, too much is waiting already.
+        """
+        if self._encodings >= _ENCODINGS:
+            raise HTTPException(503, "too many uploads at once; try again later")
+        self._encodings += 1
+        try:
+            future = self._encoding.submit(work, *args, **kwargs)
+            return await asyncio.wrap_future(future)
+        finally:
+            self._encodings -= 1
 
     async def reload(self) -> bool:
         """Load the model and the item table anew, beside those that answer, then change over.
@@ -100,5 +120,5 @@ class Service:
 
     def close(self) -> None:
         """Wait for no thread: what has not begun never will."""
-        for pool in (self._threads, self._loader):
+        for pool in (self._threads, self._encoding, self._loader):
             pool.shutdown(wait=False, cancel_futures=True)

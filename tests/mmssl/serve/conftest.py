@@ -1,82 +1,20 @@
-"""A small model whose ids are odd, an item table with good and bad media, and an application."""
+"""The small model in a folder, its item table with good and bad media, and an application."""
 
-import struct
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
-import soundfile
-import torch
 from PIL import Image
-from scipy.sparse import csr_array
 from starlette.testclient import TestClient
 
 from extract.inspect.items import ItemSource
-from mmssl.recommend.model_folder import SavedModel
-from mmssl.recommend.model_info import ModelInfo
 from mmssl.serve.app import create_app
 from mmssl.serve.engine import Engine
 from mmssl.serve.service import Service
 from mmssl.serve.settings import ServeSettings
-
-USERS = ["u1", "u2", "a/b c", "ü?&=#%2F", "..", "cold"]
-ITEMS = ["plain", "a/b c", "ü?&=#%2F", "..", "outside", "link", "bomb", "wrong", "gone", "bare"]
-
-
-def saved_model(seed: int = 0) -> SavedModel:
-    """Random vectors; every user but ``cold`` has seen two items, one of them in validation."""
-    draw = np.random.default_rng(seed)
-    users, items = len(USERS), len(ITEMS)
-    train, val = np.zeros((users, items), np.float32), np.zeros((users, items), np.float32)
-    for user in range(users - 1):
-        train[user, user], val[user, user + 1] = 1, 1
-    encoders: dict[str, str | None] = {"audio": "melstats:64", "image": None}
-    return SavedModel(
-        info=ModelInfo(
-            name="mmssl",
-            variant=f"seed-{seed}",
-            encoders=encoders,
-            data="data/small",
-            data_digest="0" * 64,
-            seed=seed,
-            best_epoch=1,
-            training={},
-            metrics={"recall@20": 0.25},
-            popularity={"recall@20": 0.125},
-            protocol={},
-        ),
-        user_ids=USERS,
-        item_ids=ITEMS,
-        parameters={},
-        user_vectors=torch.from_numpy(draw.normal(size=(users, 4)).astype(np.float32)),
-        item_vectors=torch.from_numpy(draw.normal(size=(items, 4)).astype(np.float32)),
-        graphs={},
-        train=csr_array(train),
-        val=csr_array(val),
-    )
-
-
-def png_header(width: int, height: int) -> bytes:
-    """A PNG that promises so many pixels, and has hardly any."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        check = struct.pack(">I", zlib.crc32(kind + data))
-        return struct.pack(">I", len(data)) + kind + data + check
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    pixels = chunk(b"IDAT", zlib.compress(bytes(1000)))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")
-
-
-def tone(path: Path, hertz: float = 440.0) -> Path:
-    """A second of a tone, 16 kHz."""
-    samples = 0.5 * np.sin(2 * np.pi * hertz * np.arange(16_000) / 16_000)
-    soundfile.write(path, samples.astype(np.float32), 16_000)
-    return path
+from tests.mmssl.serve.shop import png_header, saved_model, tone
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
 
 
@@ -65,3 +66,66 @@ def test_the_model_says_what_it_is(client, engine):
     assert answer["popularity"] == {"recall@20": 0.125}
     assert answer["version"] == engine.digest
     assert len(answer["version"]) == 64
+
+
+def test_the_model_names_its_parts_its_spaces_and_what_can_be_searched(client):
+    answer = client.get("/api/model").json()
+    assert answer["parts"] == ["collaborative", "audio", "image", "text"]
+    assert answer["spaces"] == ["model", "audio", "image", "text"]
+    assert answer["modalities"] == [
+        {"name": "audio", "encoder": "melstats:64", "searchable": True},
+        {"name": "image", "encoder": None, "searchable": False},
+        {"name": "text", "encoder": "letters:Letters", "searchable": False},
+    ]
+
+
+@pytest.mark.parametrize("space", ["model", "audio", "image"])
+def test_similar_items_are_those_of_largest_cosine(client, engine, space):
+    answer = client.get("/api/similar", params={"item": "a/b c", "space": space, "k": 4}).json()
+    model = engine.model
+    if space == "model":
+        vectors, there = model.item_vectors.numpy(), np.ones(len(model.item_ids), bool)
+    else:
+        vectors, there = model.features[space].vectors, model.features[space].present
+        vectors = vectors - vectors[there].mean(axis=0)
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosines = np.where(there, units @ units[1], -2)
+    cosines[1] = -2
+    best = np.argsort(-cosines)[:4]
+    assert answer["space"] == space
+    assert answer["item"]["id"] == "a/b c"
+    assert [entry["item"]["id"] for entry in answer["items"]] == [model.item_ids[i] for i in best]
+    assert [entry["rank"] for entry in answer["items"]] == [1, 2, 3, 4]
+    found = [entry["similarity"] for entry in answer["items"]]
+    assert found == pytest.approx(cosines[best].tolist(), abs=1e-5)
+
+
+def test_an_unknown_space_is_422_and_an_item_without_the_medium_too(client):
+    wrong = client.get("/api/similar", params={"item": "plain", "space": "smell"})
+    assert wrong.status_code == 422
+    assert "audio" in wrong.json()["detail"]
+    silent = client.get("/api/similar", params={"item": "bare", "space": "audio"})
+    assert silent.status_code == 422
+    assert "'bare' has no audio" in silent.json()["detail"]
+    assert client.get("/api/similar", params={"item": "no", "space": "audio"}).status_code == 404
+
+
+def test_an_explanation_s_shares_sum_to_the_score_of_the_list(client):
+    listed = client.get("/api/recommend", params={"user": "u2", "k": 3}).json()["items"]
+    for entry in listed:
+        answer = client.get(
+            "/api/explain", params={"user": "u2", "item": entry["item"]["id"]}
+        ).json()
+        assert answer["score"] == pytest.approx(entry["score"], abs=1e-5)
+        assert sum(answer["shares"].values()) == pytest.approx(entry["score"], abs=1e-5)
+        # Each part of the vectors is a multiple of the whole, so its share is that multiple.
+        assert answer["shares"]["audio"] == pytest.approx(0.5 * entry["score"], abs=1e-5)
+        assert [near["item"]["id"] for near in answer["nearest"]["image"]] == ["a/b c"]
+
+
+def test_what_cannot_be_explained_is_an_error_in_one_line(client):
+    ask = {"user": "cold", "item": "plain"}
+    cold = client.get("/api/explain", params=ask)
+    assert (cold.status_code, "no training interaction" in cold.json()["detail"]) == (422, True)
+    for unknown in ({"user": "nobody"}, {"item": "nothing"}):
+        assert client.get("/api/explain", params={**ask, **unknown}).status_code == 404

@@ -6,8 +6,7 @@ import polars as pl
 import pytest
 
 from mmssl.recommend.recommender import Recommender
-
-USERS = ["u1", "u2", "a/b c", "ü?&=#%2F", "..", "cold"]
+from tests.mmssl.serve.shop import USERS
 
 
 @pytest.mark.parametrize("user", USERS)
@@ -60,3 +59,17 @@ def test_users_are_found_by_the_beginning_of_their_id_then_by_any_part(client):
     assert found("b") == ["a/b c"]
     assert found("C") == ["cold", "a/b c"]
     assert found("no such") == []
+
+
+@pytest.mark.parametrize("parts", [["image"], ["audio", "collaborative"], ["text", "image"]])
+def test_some_parts_alone_rank_as_the_recommender_does(client, settings, parts):
+    expected = Recommender.load(settings.model, "cpu").recommend(["u1"], 5, parts=parts)
+    answer = client.get("/api/recommend", params={"user": "u1", "k": 5, "parts": parts}).json()
+    assert [entry["item"]["id"] for entry in answer["items"]] == expected["item_id"].to_list()
+    assert [entry["score"] for entry in answer["items"]] == expected["score"].to_list()
+
+
+def test_an_unknown_part_is_422_and_names_those_there_are(client):
+    answer = client.get("/api/recommend", params={"user": "u1", "parts": ["image", "smell"]})
+    assert answer.status_code == 422
+    assert "collaborative, audio, image, text" in answer.json()["detail"]

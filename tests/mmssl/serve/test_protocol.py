@@ -93,8 +93,8 @@ def test_headers_without_end_are_cut_off(address):
 def test_a_body_that_comes_slowly_is_408_and_the_connection_is_closed(address):
     with connected(address) as connection:
         connection.sendall(
-            b"POST /api/recommend HTTP/1.1\r\nHost: localhost\r\n"
-            b"Content-Type: application/json\r\nContent-Length: 5000\r\n\r\n{"
+            b"POST /api/search HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 5000\r\n\r\n--b"
         )
         data, seconds = everything(connection)
     assert data.startswith(b"HTTP/1.1 408")
@@ -102,12 +102,12 @@ def test_a_body_that_comes_slowly_is_408_and_the_connection_is_closed(address):
     assert seconds < 5
 
 
-@pytest.mark.parametrize("route", [b"/api/recommend", b"/nowhere", b"/health/live"])
+@pytest.mark.parametrize("route", [b"/api/search", b"/nowhere", b"/health/live"])
 def test_a_body_without_end_ends_the_connection_whether_it_is_read_or_not(address, route):
     with connected(address) as connection:
         connection.sendall(
             b"POST " + route + b" HTTP/1.1\r\nHost: localhost\r\n"
-            b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"Content-Type: multipart/form-data; boundary=b\r\nTransfer-Encoding: chunked\r\n\r\n"
         )
         sent = 0
         with suppress(ConnectionError):
