@@ -58,6 +58,13 @@ def serve(
             " repeatable. A class of your own has to be named so."
         ),
     ] = None,
+    index: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of an index of the model's vectors, in which lists are looked up: for"
+            " catalogues of hundreds of thousands of items."
+        ),
+    ] = None,
     project: Annotated[
         Path | None, typer.Option(help="Folder of items.csv and runs/ for what is left out.")
     ] = None,
@@ -101,6 +108,7 @@ def serve(
             body_seconds=body_seconds,
             answer_seconds=answer_seconds,
             reload_seconds=reload_seconds,
+            index=index,
             encoders=_encoders(encoder or []),
         ),
         lambda line: print(line, file=sys.stderr, flush=True),
@@ -112,9 +120,7 @@ def _encoders(options: list[str]) -> tuple[tuple[str, str], ...]:
     for option in options:
         modality, equals, uri = option.partition("=")
         if modality not in ("image", "audio", "text") or not (equals and uri):
-            raise InputError(
-                f"--encoder {option}: not of the form MODALITY=URI (image, audio, text)"
-            )
+            raise InputError(f"--encoder {option}: not MODALITY=URI of image, audio or text")
         if modality in named:
             raise InputError(f"--encoder {option}: {modality} has an encoder already")
         named[modality] = uri

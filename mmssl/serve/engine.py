@@ -2,18 +2,20 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self, TypeAlias
 
 import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from extract.device import resolve_device
 from extract.errors import InputError
 from extract.files import sha256_file
 from mmssl.evaluation.ranking import Score, top_k_of_block
 from mmssl.recommend.explain import Explainer
+from mmssl.recommend.index import VectorIndex, digest_of
 from mmssl.recommend.model_folder import SavedModel
 from mmssl.recommend.recommender import Recommender
 from mmssl.recommend.similar import SimilarItems
@@ -28,6 +30,9 @@ from mmssl.serve.settings import ServeSettings
 _SHORT = 2**22
 
 
+Source: TypeAlias = Literal["model", "popularity"]
+
+
 class UnknownIdError(InputError):
     """A user or an item that the model does not know."""
 
@@ -37,13 +42,20 @@ class RankedItems(NamedTuple):
 
     rows: NDArray[np.int64]
     scores: NDArray[np.float32]
-    source: Literal["model", "popularity"]
+    source: Source
 
 
 class Engine:
     """One version of the model, shared by all requests; nothing in it changes."""
 
-    def __init__(self, model: SavedModel, cards: Cards, device: str, digest: str) -> None:
+    def __init__(
+        self,
+        model: SavedModel,
+        cards: Cards,
+        device: str,
+        digest: str,
+        index: VectorIndex | None = None,
+    ) -> None:
         """Put a model on a device.
 
         Args:
@@ -51,10 +63,17 @@ class Engine:
             cards: of its items, in its order.
             device: as ``resolve_device`` takes it.
             digest: SHA-256 of the model's ``config.json``, which tells it from every other.
+            index: of its item vectors; lists are then looked up there, not ranked in full.
+
+        Raises:
+            InputError: the index is not of this model's vectors, or they are not all of its score.
         """
+        if index is not None:
+            _check_index(index, model)
         self.model = model
         self.cards = cards
         self.digest = digest
+        self.index = index
         self.recommender = Recommender(model, device)
         self.similar = SimilarItems(model)
         self.explainer = Explainer(model, self.similar)
@@ -72,13 +91,14 @@ class Engine:
         """Read the model and the item table.
 
         Raises:
-            InputError: either cannot be read.
+            InputError: one of them, or the index, cannot be read, or they do not fit together.
         """
         digest = sha256_file(settings.config_file) if settings.config_file.is_file() else ""
         # What is loaded lies in the files themselves. A copy stays whole whoever writes over them.
         model = deepcopy(SavedModel.load(settings.model))
         cards = read_cards(settings.source, model.item_ids, settings.max_seconds)
-        return cls(model, cards, settings.device, digest)
+        index = None if settings.index is None else VectorIndex.load(settings.index)
+        return cls(model, cards, settings.device, digest, index)
 
     @property
     def is_quick(self) -> bool:
@@ -129,20 +149,40 @@ class Engine:
         """
         row = self.user_row(user)
         scored = self._score(parts)
-        cold = bool(self._cold[row])
+        seen = self._seen.indices[slice(*self._seen.indptr[row : row + 2])].astype(np.int64)
+        if self._cold[row]:
+            return self._best(self._popularity.clone(), seen, k, "popularity")
+        if self.index is not None and not parts:
+            found = self._looked_up(self.index, row, seen, k)
+            if found is not None:
+                return found
         with torch.inference_mode():
-            if cold:
-                scores = self._popularity.clone()[None]
-            else:
-                scores = scored(torch.tensor([row]))
-            start, stop = self._seen.indptr[row], self._seen.indptr[row + 1]
-            seen = torch.from_numpy(self._seen.indices[start:stop].astype(np.int64))
-            scores[0, seen.to(scores.device)] = -torch.inf
-            items, values = top_k_of_block(scores, k)
+            return self._best(scored(torch.tensor([row]))[0], seen, k, "model")
+
+    def _best(self, scores: Tensor, seen: NDArray[np.int64], k: int, source: Source) -> RankedItems:
+        """The k best of all items by (I,) scores, which it overwrites."""
+        with torch.inference_mode():
+            scores[torch.from_numpy(seen).to(scores.device)] = -torch.inf
+            items, values = top_k_of_block(scores[None], k)
         rows = items[0].cpu().numpy()
         listed = rows >= 0
-        source: Literal["model", "popularity"] = "popularity" if cold else "model"
         return RankedItems(rows[listed], values[0].float().cpu().numpy()[listed], source)
+
+    def _looked_up(
+        self, index: VectorIndex, row: int, seen: NDArray[np.int64], k: int
+    ) -> RankedItems | None:
+        """The k best items by the index; None where it finds too few that have not been seen."""
+        # As many more as may have to be left out.
+        wanted = min(k + len(seen), index.items)
+        user = self.model.user_vectors[row : row + 1].numpy()  # type: ignore[index]
+        scores, rows = (found[0] for found in index.search(user, wanted))
+        listed = (rows >= 0) & ~np.isin(rows, seen)
+        scores, rows = scores[listed], rows[listed]
+        if len(rows) < min(k, index.items - len(seen)):
+            return None
+        # The index leaves open which of equal scores comes first.
+        order = np.lexsort((rows, -scores))[:k]
+        return RankedItems(rows[order], scores[order], "model")
 
     def similar_items(self, found: pl.DataFrame) -> list[Similar]:
         """What ``SimilarItems`` found, with the items' cards."""
@@ -164,3 +204,13 @@ class Engine:
         if chosen not in self._scores:
             self._scores[chosen] = self.model.score(self.device, parts or None)
         return self._scores[chosen]
+
+
+def _check_index(index: VectorIndex, model: SavedModel) -> None:
+    if model.item_vectors is None or model.item_graph is not None:
+        raise InputError(
+            f"--index: the score of the model {model.info.name} is not that of its vectors alone;"
+            " serve it without an index"
+        )
+    if index.vectors_digest != digest_of(model.item_vectors.numpy()):
+        raise InputError("--index: it was made from another model's vectors; export it anew")

@@ -12,6 +12,7 @@ from extract.errors import InputError
 from extract.media.files import MediaError, UnavailableError
 from mmssl.serve.answers import Problem
 from mmssl.serve.engine import UnknownIdError
+from mmssl.serve.guards import SECURITY_HEADERS
 
 _MEANINGS = {
     400: "A request that cannot be read.",
@@ -67,4 +68,6 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def fault(_: Request, __: Exception) -> Response:
         # The server's log has it in full; it is nobody else's to read.
-        return problem(500, "a fault of the server; its log says more")
+        said = "a fault of the server; its log says more"
+        # This answer is given outside all middleware.
+        return problem(500, said, SECURITY_HEADERS)

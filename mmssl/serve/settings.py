@@ -35,7 +35,7 @@ class ServeSettings:
     encoders: tuple[tuple[str, str], ...] = ()
     """Modality and URI of encoders that a person named instead of the model's."""
     index: Path | None = None
-    """A saved index of the item vectors."""
+    """The folder of an index of the item vectors; None: all items are ranked."""
 
     @property
     def config_file(self) -> Path:

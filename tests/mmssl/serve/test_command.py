@@ -27,14 +27,12 @@ def run(capsys, *arguments):
         (("--text-template", "{nothing}"), "no column 'nothing'"),
         (("--id-column", "nothing"), "no column 'nothing'"),
         (("--device", "tpu"), "--device tpu: unknown device"),
-        (("--port", "65536"), "65536"),
-        (("--upload-mb", "0"), "0"),
+        (("--port", "65536"), "'--port'"),
+        (("--upload-mb", "0"), "'--upload-mb'"),
         (("--project", "."), "nothing is left for it"),
     ],
 )
-def test_what_a_person_can_mend_is_one_line_and_exit_code_2(
-    shop, settings, capsys, options, said
-):
+def test_what_a_person_can_mend_is_one_line_and_exit_code_2(shop, settings, capsys, options, said):
     where = ("--model", settings.model, "--items", shop / "items.csv")
     code, err = run(capsys, *where, *options)
     assert code == 2
