@@ -1,8 +1,6 @@
 """What is shown of an item: its title, text and media, as the item table has them."""
 
-import json
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import Literal, TypeAlias
 from urllib.parse import quote
 
@@ -27,7 +25,6 @@ _SHOWN: tuple[Modality, ...] = ("image", "audio", "text")
 _TITLES = ("title", "name")
 _TITLE_CHARACTERS = 80
 _BLOCK = 8192
-_CACHED = 2**16
 
 
 class Cards:
@@ -54,8 +51,6 @@ class Cards:
             ("title", Matcher(self._title)),
             ("text", Matcher(self._text)),
         )
-        # An item's JSON is asked for again and again; that of a million items would be too much.
-        self.json = lru_cache(maxsize=_CACHED)(self._json)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -94,9 +89,6 @@ class Cards:
             if len(found) >= limit:
                 break
         return list(found.items())[:limit]
-
-    def _json(self, row: int) -> bytes:
-        return json.dumps(self.card(row)).encode()
 
 
 def media_url(kind: Literal["thumbnail", "audio"], item_id: str) -> str:

@@ -1,7 +1,9 @@
 """A model with its items' cards, ready to answer; a server holds one and may change to another."""
 
+import json
 from collections.abc import Sequence
 from copy import deepcopy
+from functools import lru_cache, partial
 from typing import Literal, NamedTuple, Self, TypeAlias
 
 import numpy as np
@@ -22,12 +24,15 @@ from mmssl.recommend.similar import SimilarItems
 from mmssl.serve.answers import Item, Similar
 from mmssl.serve.cards import Cards, read_cards
 from mmssl.serve.matching import Matcher
-from mmssl.serve.media import Thumbnails
+from mmssl.serve.media import thumbnail
 from mmssl.serve.settings import ServeSettings
 
 # Multiplications for one list that take less time than handing them to another thread and back
 # would cost all requests together.
 _SHORT = 2**22
+# What is kept of what was made once: small pictures, items as JSON, and sums of parts of the score,
+# each of which may be as large as the vectors.
+_THUMBNAILS, _CARDS, _SCORES = 2048, 2**16, 8
 
 
 Source: TypeAlias = Literal["model", "popularity"]
@@ -78,13 +83,16 @@ class Engine:
         self.similar = SimilarItems(model)
         self.explainer = Explainer(model, self.similar)
         self.user_names = Matcher(pl.Series(model.user_ids, dtype=pl.String))
-        self.thumbnails = Thumbnails(cards)
+        # Kept here and not by the cards: nothing then refers to itself, and the memory of an old
+        # model is free as soon as its last request is answered.
+        self.thumbnail = lru_cache(maxsize=_THUMBNAILS)(partial(thumbnail, cards))
+        self.card_json = lru_cache(maxsize=_CARDS)(partial(_card_json, cards))
         self.device = resolve_device(device)
         self._seen = model.seen()
         counts = np.bincount(model.train.indices, minlength=len(model.item_ids))
         self._popularity = torch.from_numpy(counts.astype(np.float32)).to(self.device)
         self._cold = np.diff(model.train.indptr) == 0
-        self._scores: dict[frozenset[str], Score] = {}
+        self._score = lru_cache(maxsize=_SCORES)(partial(_score_of, model, self.device))
 
     @classmethod
     def load(cls, settings: ServeSettings) -> Self:
@@ -148,7 +156,7 @@ class Engine:
             InputError: there is no such part.
         """
         row = self.user_row(user)
-        scored = self._score(parts)
+        scored = self._score(frozenset(parts))
         seen = self._seen.indices[slice(*self._seen.indptr[row : row + 2])].astype(np.int64)
         if self._cold[row]:
             return self._best(self._popularity.clone(), seen, k, "popularity")
@@ -199,11 +207,13 @@ class Engine:
         """
         return Item.model_validate(self.cards.card(self.item_row(item)))
 
-    def _score(self, parts: Sequence[str]) -> Score:
-        chosen = frozenset(parts)
-        if chosen not in self._scores:
-            self._scores[chosen] = self.model.score(self.device, parts or None)
-        return self._scores[chosen]
+
+def _card_json(cards: Cards, row: int) -> bytes:
+    return json.dumps(cards.card(row)).encode()
+
+
+def _score_of(model: SavedModel, device: torch.device, parts: frozenset[str]) -> Score:
+    return model.score(device, sorted(parts) or None)
 
 
 def _check_index(index: VectorIndex, model: SavedModel) -> None:

@@ -21,7 +21,8 @@ SECURITY_HEADERS = {
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
 }
-_SEND_SECONDS = 60.0
+_PLAIN_BYTES = 2**20
+"""Largest body that is no form: all of it is read at once, by the thread that answers everybody."""
 _HAVE_BODIES = ("POST", "PUT", "PATCH", "DELETE")
 
 
@@ -110,6 +111,8 @@ class Limits:
         waits = self.body_seconds if scope["method"] in _HAVE_BODIES else 0.0
         body_until = loop.time() + self.body_seconds
         received, whole, started = 0, False, False
+        form = Headers(scope=scope).get("content-type", "").startswith("multipart/")
+        most = self.body_bytes if form else min(self.body_bytes, _PLAIN_BYTES)
 
         async def receive_in_time() -> Message:
             nonlocal received, whole
@@ -123,8 +126,8 @@ class Limits:
                 raise _closing(408, said) from None
             if message["type"] == "http.request":
                 received += len(message.get("body", b""))
-                if received > self.body_bytes:
-                    said = f"more than {self.body_bytes} bytes; smaller files can be sent"
+                if received > most:
+                    said = f"more than {most} bytes; smaller files can be sent"
                     raise _closing(413, said)
                 if not message.get("more_body", False):
                     whole = True
@@ -136,20 +139,16 @@ class Limits:
             nonlocal started
             if not started:
                 started = True
-                # From now on what counts is that the client takes what is sent.
+                # From now on what counts is that the client takes what is sent: the protocol's.
                 limit.reschedule(None)
-            if message["type"] == "http.response.body":
-                async with asyncio.timeout(_SEND_SECONDS):
-                    await send(message)
-            else:
-                await send(message)
+            await send(message)
 
         try:
             async with asyncio.timeout(waits + self.answer_seconds) as limit:
                 await self.app(scope, receive_in_time, send_in_time)
         except TimeoutError:
-            if started:  # The client has stopped reading: the connection is given up.
-                return
+            if not limit.expired():
+                raise
             said = f"no answer within {self.answer_seconds:g} seconds; try again later"
             await refuse(send, 503, said)
 

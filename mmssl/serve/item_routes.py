@@ -60,7 +60,7 @@ def item_routes(service: Service) -> APIRouter:
     async def item(id: Annotated[str, Query(description="An item's original id.")]) -> Response:
         """One item."""
         engine = service.engine
-        body = engine.cards.json(engine.item_row(id))
+        body = engine.card_json(engine.item_row(id))
         return Response(body, media_type="application/json")
 
     @router.get("/similar", responses=problems(404))

@@ -29,7 +29,7 @@ def list_routes(service: Service) -> APIRouter:
         """What a user has interacted with, training and validation together."""
         engine = service.engine
         rows = engine.history(user)
-        return writing.item_list({"user": user}, rows.tolist(), engine.cards)
+        return writing.item_list({"user": user}, rows.tolist(), engine)
 
     @router.get("/recommend", response_model=answers.Recommendations, responses=problems(404))
     async def recommend(
@@ -43,6 +43,6 @@ def list_routes(service: Service) -> APIRouter:
             ranked = engine.recommend(user, k, parts)
         else:
             ranked = await service.call(engine.recommend, user, k, parts)
-        return writing.recommendations(ranked, engine.cards, user)
+        return writing.recommendations(ranked, engine, user)
 
     return router

@@ -5,7 +5,6 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack
-from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 
 from PIL import Image
@@ -16,7 +15,6 @@ from mmssl.serve.cards import Cards
 
 THUMBNAIL_PIXELS = 256
 _QUALITY = 82
-_CACHED = 2048
 _CHUNK = 2**18
 
 # What a sound's file begins with; at 8 of a RIFF stands WAVE, at 4 of an MP4 ftyp.
@@ -34,36 +32,29 @@ class Thumbnail(NamedTuple):
     etag: str
 
 
-class Thumbnails:
-    """Small pictures of the items, made when asked for and kept while there is room."""
+def thumbnail(cards: Cards, row: int) -> Thumbnail:
+    """An item's picture, no side longer than ``THUMBNAIL_PIXELS``.
 
-    def __init__(self, cards: Cards) -> None:
-        self._cards = cards
-        self.of = lru_cache(maxsize=_CACHED)(self._make)
-
-    def _make(self, row: int) -> Thumbnail:
-        """An item's picture, no side longer than ``THUMBNAIL_PIXELS``.
-
-        Raises:
-            MediaError: it has none, or none that can be decoded.
-            InputError: a remote store cannot be reached.
-        """
-        path = self._cards.path("image", row)
-        if path is None:
-            raise UnavailableError(f"item '{self._cards.ids[row]}' has no picture")
-        try:
-            with warnings.catch_warnings(), self._cards.readers["image"].open(path) as handle:
-                warnings.filterwarnings("ignore", module=r"PIL\.")
-                picture = decode_image(handle)
-        except OSError as error:
-            raise UnavailableError(unreadable(error.strerror)) from None
-        picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS), Image.Resampling.LANCZOS)
-        # Pixels alone: no colour profile, EXIF or comment of the original's goes along.
-        picture.info.clear()
-        buffer = io.BytesIO()
-        picture.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
-        jpeg = buffer.getvalue()
-        return Thumbnail(jpeg, f'"{hashlib.sha256(jpeg).hexdigest()[:32]}"')
+    Raises:
+        MediaError: it has none, or none that can be decoded.
+        InputError: a remote store cannot be reached.
+    """
+    path = cards.path("image", row)
+    if path is None:
+        raise UnavailableError(f"item '{cards.ids[row]}' has no picture")
+    try:
+        with warnings.catch_warnings(), cards.readers["image"].open(path) as handle:
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            picture = decode_image(handle)
+    except OSError as error:
+        raise UnavailableError(unreadable(error.strerror)) from None
+    picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS), Image.Resampling.LANCZOS)
+    # Pixels alone: no colour profile, EXIF or comment of the original's goes along.
+    picture.info.clear()
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
+    jpeg = buffer.getvalue()
+    return Thumbnail(jpeg, f'"{hashlib.sha256(jpeg).hexdigest()[:32]}"')
 
 
 class Sound:

@@ -35,7 +35,7 @@ def media_routes(service: Service) -> APIRouter:
     async def thumbnail(item: ItemId, request: Request) -> Response:
         """An item's picture as a JPEG of at most 256 pixels a side."""
         engine = service.engine
-        made = await service.call(engine.thumbnails.of, engine.item_row(item))
+        made = await service.call(engine.thumbnail, engine.item_row(item))
         headers = {"etag": made.etag, "cache-control": _CACHE}
         if _is_known(request, made.etag):
             return Response(status_code=304, headers=headers)

@@ -1,4 +1,4 @@
-"""HTTP connections that may not stay open without saying anything."""
+"""HTTP connections that may not stay open while nothing comes, or nothing is taken."""
 
 from asyncio import TimerHandle, Transport
 from typing import Any
@@ -6,6 +6,9 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEADER_BYTES = 64 * 2**10
+
+STALLED_SECONDS = 60.0
+"""How long a client may leave untaken what waits for it."""
 
 
 def protocol_of(header_seconds: float) -> type[HttpToolsProtocol]:
@@ -17,6 +20,7 @@ def protocol_of(header_seconds: float) -> type[HttpToolsProtocol]:
 
     class Guarded(HttpToolsProtocol):
         _waiting: TimerHandle | None = None
+        _stalled: TimerHandle | None = None
         _header_bytes = 0
 
         def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
@@ -25,7 +29,16 @@ def protocol_of(header_seconds: float) -> type[HttpToolsProtocol]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_waiting()
+            self._goes_on()
             super().connection_lost(exc)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._stalled = self.loop.call_later(STALLED_SECONDS, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            self._goes_on()
+            super().resume_writing()
 
         def data_received(self, data: bytes) -> None:
             if self._waiting is not None:
@@ -50,6 +63,11 @@ def protocol_of(header_seconds: float) -> type[HttpToolsProtocol]:
             # Answered before its body was whole: what still comes, maybe for ever, nobody reads.
             if self.cycle.response_complete and self.cycle.more_body:
                 self.transport.close()
+
+        def _goes_on(self) -> None:
+            if self._stalled is not None:
+                self._stalled.cancel()
+                self._stalled = None
 
         def _wait(self) -> None:
             if self._waiting is None:

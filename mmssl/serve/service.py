@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from starlette.exceptions import HTTPException
@@ -25,6 +26,12 @@ _ENCODINGS = 16
 """The same of uploads, which are encoded one after another."""
 
 _log = logging.getLogger(__name__)
+
+
+def _files(folder: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of change of each file."""
+    found = ((path.name, path.stat()) for path in sorted(folder.iterdir()))
+    return [(name, status.st_size, status.st_mtime_ns) for name, status in found]
 
 
 class Service:
@@ -109,14 +116,17 @@ class Service:
         """Load anew whenever the model folder's ``config.json`` is another; never ends."""
         loop = asyncio.get_running_loop()
         path = self.settings.config_file
+        refused: list[tuple[str, int, int]] = []
         while True:
             await asyncio.sleep(seconds)
             try:
                 digest = await loop.run_in_executor(self._loader, sha256_file, path)
+                files = _files(path.parent)
             except OSError:  # While one folder takes another's place there is none.
                 continue
-            if digest != self.engine.digest:
-                await self.reload()
+            # What was refused is not read again before something in the folder changes.
+            if digest != self.engine.digest and files != refused:
+                refused = [] if await self.reload() else files
 
     def close(self) -> None:
         """Wait for no thread: what has not begun never will."""

@@ -5,14 +5,13 @@ from collections.abc import Iterable
 
 from starlette.responses import Response
 
-from mmssl.serve.cards import Cards
-from mmssl.serve.engine import RankedItems
+from mmssl.serve.engine import Engine, RankedItems
 
 
-def recommendations(ranked: RankedItems, cards: Cards, user: str | None = None) -> Response:
+def recommendations(ranked: RankedItems, engine: Engine, user: str | None = None) -> Response:
     """``Recommendations`` of a user, or ``RecommendationsForHistory`` where there is none."""
     items = b",".join(
-        b'{"rank":%d,"score":%s,"item":%s}' % (rank, _number(score), cards.json(row))
+        b'{"rank":%d,"score":%s,"item":%s}' % (rank, _number(score), engine.card_json(row))
         for rank, (row, score) in enumerate(
             zip(ranked.rows.tolist(), ranked.scores.tolist(), strict=True), start=1
         )
@@ -21,10 +20,10 @@ def recommendations(ranked: RankedItems, cards: Cards, user: str | None = None) 
     return _response(b'{%s"source":"%s","items":[%s]}' % (head, ranked.source.encode(), items))
 
 
-def item_list(head: dict[str, object], rows: Iterable[int], cards: Cards) -> Response:
+def item_list(head: dict[str, object], rows: Iterable[int], engine: Engine) -> Response:
     """An object whose last field, ``items``, is a list of items."""
     fields = json.dumps(head)[1:-1].encode()
-    items = b",".join(cards.json(row) for row in rows)
+    items = b",".join(engine.card_json(row) for row in rows)
     return _response(b'{%s%s"items":[%s]}' % (fields, b"," if fields else b"", items))
 
 

@@ -51,12 +51,12 @@ def test_what_is_no_picture_of_an_item_is_refused_with_the_reason(client, item, 
 def test_a_media_root_lets_in_what_lies_there(client_of, settings, shop):
     from extract.inspect.items import ItemSource
     from mmssl.serve.cards import read_cards
-    from mmssl.serve.media import Thumbnails
+    from mmssl.serve.media import thumbnail
 
     source = ItemSource(items=shop / "items.csv", media_roots=[shop.parent])
     cards = read_cards(source, ["outside", "link"], 600)
     for row in (0, 1):
-        assert Image.open(io.BytesIO(Thumbnails(cards).of(row).jpeg)).size == (9, 9)
+        assert Image.open(io.BytesIO(thumbnail(cards, row).jpeg)).size == (9, 9)
 
 
 def test_a_sound_comes_as_it_is(client, shop):

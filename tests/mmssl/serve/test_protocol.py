@@ -14,20 +14,29 @@ from mmssl.serve.server import uvicorn_config
 from mmssl.serve.service import Service
 
 
-@pytest.fixture
-def address(settings, engine):
-    """A server that is quick to lose patience, in a thread."""
-    impatient = replace(settings, header_seconds=0.5, body_seconds=0.7, upload_bytes=10_000)
-    server = uvicorn.Server(uvicorn_config(Service(impatient, engine)))
+@contextmanager
+def running(settings, engine):
+    """A server in a thread, by its address."""
+    server = uvicorn.Server(uvicorn_config(Service(settings, engine)))
     listening = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield listening.getsockname()
-    server.should_exit = True
-    thread.join(10)
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        yield listening.getsockname()
+    finally:
+        server.should_exit = True
+        thread.join(10)
     assert not thread.is_alive()
+
+
+@pytest.fixture
+def address(settings, engine):
+    """A server that is quick to lose patience."""
+    impatient = replace(settings, header_seconds=0.5, body_seconds=0.7, upload_bytes=10_000)
+    with running(impatient, engine) as address:
+        yield address
 
 
 @contextmanager
@@ -140,3 +149,15 @@ def test_pipelined_requests_are_all_answered(address):
     with connected(address) as connection:
         connection.sendall(ask * 5 + last)
         assert everything(connection)[0].count(b"HTTP/1.1 200") == 6
+
+
+def test_a_client_that_does_not_take_its_answer_is_dropped(settings, engine, shop, monkeypatch):
+    monkeypatch.setattr("mmssl.serve.protocol.STALLED_SECONDS", 0.5)
+    with (shop / "tone.wav").open("r+b") as sound:
+        sound.truncate(50_000_000)
+    ask = b"GET /media/audio?item=plain HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with running(settings, engine) as address, connected(address) as connection:
+        connection.sendall(ask)
+        time.sleep(2)
+        # What lay in the system's buffers still comes, and then the end, long before the sound's.
+        assert len(everything(connection)[0]) < 49_000_000

@@ -1,15 +1,19 @@
 """Another model without a pause, and work that does not pile up."""
 
 import asyncio
+import gc
 import logging
+import re
 import shutil
 import threading
 import time
+import weakref
 from dataclasses import replace
 
 import pytest
 from starlette.exceptions import HTTPException
 
+from mmssl.serve.engine import Engine
 from mmssl.serve.service import Service
 from tests.mmssl.serve.shop import saved_model
 
@@ -124,3 +128,33 @@ def test_uploads_are_worked_on_one_at_a_time(settings, engine):
 
     asyncio.run(several())
     assert most == 1
+
+
+def test_a_model_that_was_refused_is_not_read_again_until_its_folder_changes(client_of, settings):
+    client = client_of(reload_seconds=0.05)
+    saved_model(seed=1).save(settings.model / "model")
+    vectors = settings.model / "model" / "vectors.safetensors"
+    whole = vectors.read_bytes()
+    vectors.write_bytes(b"half")
+    time.sleep(1)
+    refused = re.search(r'result="refused"} (\d+)', client.get("/metrics").text)
+    assert refused is None or int(refused[1]) <= 2
+    assert client.get("/api/model").json()["variant"] == "seed-0"
+    vectors.write_bytes(whole)
+    until = time.monotonic() + 20
+    while client.get("/api/model").json()["variant"] != "seed-1":
+        assert time.monotonic() < until
+
+
+def test_the_memory_of_an_old_model_is_free_at_once(settings, engine):
+    service = Service(settings, Engine.load(settings))
+    service.engine.card_json(0)
+    service.engine.recommend("u1", 5)
+    service.engine.thumbnail(0)
+    held = [weakref.ref(service.engine), weakref.ref(service.engine.cards)]
+    gc.disable()
+    try:
+        assert asyncio.run(service.reload())
+        assert [reference() for reference in held] == [None, None]
+    finally:
+        gc.enable()
