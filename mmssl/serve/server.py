@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 
 import uvicorn
-import uvloop
 
 from extract.errors import InputError
 from mmssl.serve.app import create_app
@@ -43,8 +42,16 @@ def serve(settings: ServeSettings, report: Callable[[str], None]) -> None:
             f"model {settings.model} ({info.name}, {info.variant}): users {len(users):,},"
             f" items {len(items):,}"
         )
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=_event_loop) as runner:
             runner.run(_answer(Service(settings, engine), listening, report))
+
+
+def _event_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:  # there is none for Windows
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
 def uvicorn_config(service: Service) -> uvicorn.Config:
