@@ -77,17 +77,12 @@ class Recommended(BaseModel):
     item: Item
 
 
-class RecommendationsForHistory(BaseModel):
-    """The list of a new user."""
-
-    source: Literal["model", "popularity"]
-    items: list[Recommended]
-
-
-class Recommendations(RecommendationsForHistory):
+class Recommendations(BaseModel):
     """The list of a user; its source is ``popularity`` where the model knows nothing of them."""
 
     user: str
+    source: Literal["model", "popularity"]
+    items: list[Recommended]
 
 
 class Similar(BaseModel):
@@ -128,20 +123,6 @@ class SearchResults(BaseModel):
 
     modality: str
     items: list[Similar]
-
-
-class Interested(BaseModel):
-    """A user, and the score of the new item for them."""
-
-    user: str
-    score: float
-
-
-class NewItem(BaseModel):
-    """Where an item that nobody has seen stands."""
-
-    neighbours: dict[str, list[Neighbour]]
-    users: list[Interested]
 
 
 class Alive(BaseModel):

@@ -8,16 +8,16 @@ from starlette.responses import Response
 from mmssl.serve.engine import Engine, RankedItems
 
 
-def recommendations(ranked: RankedItems, engine: Engine, user: str | None = None) -> Response:
-    """``Recommendations`` of a user, or ``RecommendationsForHistory`` where there is none."""
+def recommendations(ranked: RankedItems, engine: Engine, user: str) -> Response:
+    """``Recommendations`` of a user."""
     items = b",".join(
         b'{"rank":%d,"score":%s,"item":%s}' % (rank, _number(score), engine.card_json(row))
         for rank, (row, score) in enumerate(
             zip(ranked.rows.tolist(), ranked.scores.tolist(), strict=True), start=1
         )
     )
-    head = b"" if user is None else b'"user":%s,' % json.dumps(user).encode()
-    return _response(b'{%s"source":"%s","items":[%s]}' % (head, ranked.source.encode(), items))
+    head = json.dumps(user).encode(), ranked.source.encode()
+    return _response(b'{"user":%s,"source":"%s","items":[%s]}' % (*head, items))
 
 
 def item_list(head: dict[str, object], rows: Iterable[int], engine: Engine) -> Response:

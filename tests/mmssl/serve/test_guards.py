@@ -55,7 +55,7 @@ def test_only_a_server_for_others_may_be_called_by_any_name():
 
 def test_another_site_s_page_may_not_post(client):
     answer = client.post(
-        "/api/recommend", json={"history": []}, headers={"sec-fetch-site": "cross-site"}
+        "/api/search", data={"modality": "text"}, headers={"sec-fetch-site": "cross-site"}
     )
     assert (answer.status_code, answer.json()) == (
         403,
