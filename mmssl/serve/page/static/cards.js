@@ -11,7 +11,7 @@ const WAITING = 6;
 export function picture(item) {
   const words = () => el("p", { class: "words" }, item.text || item.title);
   if (!item.image) return el("div", { class: "picture" }, words());
-  const image = el("img", { src: item.image, alt: item.title, loading: "lazy", decoding: "async" });
+  const image = el("img", { src: item.image, alt: `Picture: ${item.title}`, loading: "lazy", decoding: "async" });
   image.addEventListener("error", () => image.replaceWith(words()));
   return el("div", { class: "picture" }, image);
 }

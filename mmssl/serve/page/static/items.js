@@ -66,13 +66,14 @@ export function itemsView(model) {
       items.map(({ item, rank, similarity }) =>
         card(item, { rank, under: `similarity ${decimals(similarity)}` }),
       ),
-      "nearest first, by the encoder of " + modality,
+      `by the encoder of ${modality}, nearest first`,
     );
   }
 
   function show(cards, how) {
     fill(found, cards);
-    const note = cards.length ? `${counted(cards.length, "item")} ${how}` : `No item ${how}`;
+    const some = cards.length < SHOWN ? counted(cards.length, "item") : `The first ${SHOWN} items`;
+    const note = cards.length ? `${some} ${how}` : `No item ${how}`;
     byId("items-note").textContent = note;
     announce(note);
   }
