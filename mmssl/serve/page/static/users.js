@@ -117,7 +117,7 @@ export function usersView(model) {
         alert(text);
         user = undefined;
         byId("user-shown").hidden = true;
-        clear(byId("recommended"));
+        for (const list of ["history", "recommended", "catalogue"]) clear(byId(list));
       },
     );
 }
