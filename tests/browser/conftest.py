@@ -22,6 +22,8 @@ DESKTOP, PHONE = (1280, 900), (390, 844)
 SCREENSHOTS = os.environ.get("MMSSL_SCREENSHOTS")
 # What a title may hold: were it read as markup, an element would appear.
 MARKUP = '<img src="nowhere" onerror="document.title=1"><b>bold</b> & "quoted"'
+# The first use of an encoder loads it, which takes a busy machine its time.
+expect.set_options(timeout=60_000)
 TRAINED = ("--sample", "drawn", "--items", "60", "--users", "80", "optimiser.epochs=3")
 
 
@@ -98,7 +100,7 @@ def visit(browser, address):
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(60_000)
         page.on("console", watch)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("request", asked)

@@ -1,5 +1,6 @@
 """A user's view: choosing one, the list, the parts of the model, the address."""
 
+import re
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
@@ -119,8 +120,10 @@ def test_the_foot_tells_the_model_and_its_validation_beside_popularity(visit, ap
     about = page.get_by_role("contentinfo")
     expect(about).to_contain_text(model["name"])
     expect(about).to_contain_text("no probability")
+    about.get_by_text("All figures").click()
+    table = about.get_by_role("table", name="All validation figures")
     assert model["metrics"]
     for name, value in model["metrics"].items():
-        row = about.get_by_role("row").filter(has_text=name)
+        row = table.get_by_role("row", name=re.compile(f"^{name} "))
         expect(row).to_contain_text(f"{value:.4f}")
         expect(row).to_contain_text(f"{model['popularity'][name]:.4f}")

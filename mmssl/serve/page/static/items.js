@@ -60,6 +60,7 @@ export function itemsView(model) {
   async function byContent(fields) {
     alert("");
     wait(found);
+    byId("items-note").textContent = "Comparing … The first time the encoder is loaded, too.";
     const { modality } = KINDS[kind];
     const { items } = await api.search({ modality, ...fields, k: SHOWN }, next());
     show(
