@@ -17,7 +17,7 @@ export function picture(item) {
 }
 
 /** A link that opens an item's panel. */
-export function itemLink(item) {
+function itemLink(item) {
   const link = el("a", { class: "open", href: addressOf({ item: item.id }) }, item.title);
   follow(link, () => addressOf({ item: item.id }));
   return link;
@@ -36,6 +36,22 @@ export function card(item, { rank, under, mark, action } = {}) {
       "div",
       { class: "caption" },
       el("p", { class: "name" }, rank ? el("span", { class: "rank" }, `${rank} `) : null, itemLink(item)),
+      under ? el("p", { class: "under" }, under) : null,
+    ),
+    action,
+  );
+}
+
+/** A list item as a line: a small picture, the title, `under` (text), and at the end `action`. */
+export function row(item, { under, action } = {}) {
+  return el(
+    "li",
+    { class: "row", "data-id": item.id },
+    picture(item),
+    el(
+      "div",
+      { class: "caption" },
+      el("p", { class: "name" }, itemLink(item)),
       under ? el("p", { class: "under" }, under) : null,
     ),
     action,

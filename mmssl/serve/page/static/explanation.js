@@ -1,6 +1,6 @@
 // Why an item is recommended: what each part adds to the score, and the likes it resembles.
 
-import { card, fill } from "./cards.js";
+import { fill, row } from "./cards.js";
 import { decimals, el, titled } from "./dom.js";
 
 /** Elements that show an answer of `/api/explain`. */
@@ -37,10 +37,10 @@ function share([name, value], parts) {
 }
 
 function group(modality, items) {
-  const list = el("ol", { class: "grid tiny", "aria-label": `Nearest by ${modality}` });
+  const list = el("ol", { class: "near", "aria-label": `Nearest by ${modality}` });
   fill(
     list,
-    items.map(({ item, similarity }) => card(item, { under: `similarity ${decimals(similarity, 2)}` })),
+    items.map(({ item, similarity }) => row(item, { under: `similarity ${decimals(similarity, 2)}` })),
   );
   return el("div", {}, el("p", { class: "group" }, `By ${modality}`), list);
 }

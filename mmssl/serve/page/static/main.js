@@ -17,7 +17,7 @@ const failed = (text) => alert(text);
 await attempt(async () => start(await api.model()), failed);
 
 function start(model) {
-  byId("model-name").textContent = model.name;
+  byId("model-name").textContent = `${model.name}, ${model.variant}`;
   about(model);
   const views = Object.fromEntries(VIEWS.map((name) => [name, MAKERS[name](model)]));
   const panel = itemPanel(model);

@@ -2,7 +2,7 @@
 
 import { current, go } from "./address.js";
 import { api, attempt, newest } from "./api.js";
-import { card, clear, fill, itemLink, picture, wait } from "./cards.js";
+import { card, clear, fill, row, wait } from "./cards.js";
 import { alert, announce, byId, counted, decimals, el } from "./dom.js";
 
 const CHOICES = 30;
@@ -38,7 +38,7 @@ export function newUserView() {
       el("span", { "aria-hidden": "true" }),
     );
     button.addEventListener("click", () => toggle(item.id));
-    return el("li", { class: "row" }, picture(item), el("p", { class: "name" }, itemLink(item)), button);
+    return row(item, { action: button });
   }
 
   /** The buttons of the choices tell what is chosen. */
