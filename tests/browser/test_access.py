@@ -120,7 +120,8 @@ def test_what_is_focused_by_the_keyboard_has_an_outline(visit, user, scheme):
               const ring = [getComputedStyle(at), getComputedStyle(at, '::after')];
               // A switch is an unseen box; the words after it bear the ring.
               if (at.nextElementSibling) ring.push(getComputedStyle(at.nextElementSibling));
-              return Math.max(...ring.map(s => s.outlineStyle === 'none' ? 0 : parseFloat(s.outlineWidth)));
+              const width = one => one.outlineStyle === 'none' ? 0 : parseFloat(one.outlineWidth);
+              return Math.max(...ring.map(width));
             }"""
         )
         assert width >= 2, page.evaluate("document.activeElement.outerHTML")

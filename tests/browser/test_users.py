@@ -56,9 +56,7 @@ def test_a_part_that_is_switched_off_changes_the_list_and_says_how(visit, api, u
     after = ids(page, "#recommended")
     answer = api("recommend", user=user, k=20, parts=parts[1])
     assert after != before
-    ranks = {
-        one["item"]["id"]: one["rank"] for one in api("recommend", user=user, k=100)["items"]
-    }
+    ranks = {one["item"]["id"]: one["rank"] for one in api("recommend", user=user, k=100)["items"]}
     for rank, (id_, card) in enumerate(
         zip(after, page.locator("#recommended li").all(), strict=True), start=1
     ):

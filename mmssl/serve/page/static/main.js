@@ -15,6 +15,7 @@ const MAKERS = { users: usersView, items: itemsView, "new-user": newUserView, "n
 
 const failed = (text) => alert(text);
 await attempt(async () => start(await api.model()), failed);
+byId("loading").remove();
 
 function start(model) {
   byId("model-name").textContent = `${model.name}, ${model.variant}`;
