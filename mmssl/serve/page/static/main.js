@@ -34,10 +34,16 @@ function start(model) {
       if (shown && !state.item) byId(`${state.view}-title`).focus({ preventScroll: true });
       shown = state.view;
     }
+    document.title = titleOf(state);
     views[state.view](state);
     panel(state);
   });
   changed();
+}
+
+function titleOf({ view, user }) {
+  const heading = byId(`${view}-title`).textContent;
+  return [view === "users" ? user : null, heading, "MMSSL"].filter(Boolean).join(" \u2013 ");
 }
 
 function show(view) {
@@ -48,6 +54,5 @@ function show(view) {
     if (link.dataset.view === view) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  document.title = `${byId(`${view}-title`).textContent} \u2013 MMSSL`;
   window.scrollTo(0, 0);
 }

@@ -23,6 +23,7 @@ export function usersView(model) {
   const nextSuggestions = newest();
   let user;
   let parts = null;
+  let loaded = null;
   let whole = new Map();
   let catalogue = null;
 
@@ -89,25 +90,28 @@ export function usersView(model) {
 
   async function update(state) {
     const newUser = state.user !== user;
-    const changedParts = parts === null || state.parts.join("\n") !== parts.join("\n");
-    if (!newUser && !changedParts) return;
+    const asked = state.parts.filter((part) => model.parts.includes(part));
+    if (!newUser && parts?.join("\n") === asked.join("\n")) return;
     alert("");
     user = state.user;
-    parts = state.parts.filter((part) => model.parts.includes(part));
+    parts = asked;
     switches.show(parts);
     input.value = user ?? "";
     byId("user-none").hidden = Boolean(user);
     byId("user-shown").hidden = !user;
     if (!user) {
       nextUser();
+      nextList();
       if (!catalogue) await Promise.all([examples(), showCatalogue()]);
       return;
     }
+    if (newUser) loaded = showUser();
     wait(byId("recommended"));
-    const best = newUser ? await showUser() : null;
-    const list =
-      best && !parts.length ? best : await api.recommend(user, SHOWN, parts, nextList());
-    showList(list);
+    const signal = nextList();
+    const best = await loaded;
+    const list = parts.length ? await api.recommend(user, SHOWN, parts, signal) : best;
+    // Another user or other parts may have been chosen meanwhile.
+    if (!signal.aborted) showList(list);
   }
 
   return (state) =>
@@ -116,6 +120,7 @@ export function usersView(model) {
       (text) => {
         alert(text);
         user = undefined;
+        catalogue = null;
         byId("user-shown").hidden = true;
         for (const list of ["history", "recommended", "catalogue"]) clear(byId(list));
       },
