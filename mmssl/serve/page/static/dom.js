@@ -17,8 +17,11 @@ export function el(name, attributes = {}, ...children) {
 /** Words for screen readers only. */
 export const unseen = (text) => el("span", { class: "unseen" }, text);
 
-const signed = (text) => text.replace("-", "\u2212");
-export const decimals = (value, digits = 3) => signed(value.toFixed(digits));
+/** A number with so many decimals, a true minus, and no minus before a zero. */
+export function decimals(value, digits = 3) {
+  const text = value.toFixed(digits);
+  return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "\u2212");
+}
 export const whole = (value) => value.toLocaleString("en");
 export const counted = (count, noun) => `${whole(count)} ${noun}${count === 1 ? "" : "s"}`;
 export const titled = (text) => text.charAt(0).toUpperCase() + text.slice(1);

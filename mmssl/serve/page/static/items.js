@@ -54,7 +54,9 @@ export function itemsView(model) {
   async function byWords(words) {
     wait(found);
     const { items } = await api.items(words ?? "", SHOWN, next());
-    show(items.map((item) => card(item)), words ? `with “${words}”` : "of the catalogue");
+    const where = words ? `with “${words}”` : "of the catalogue";
+    const some = items.length < SHOWN ? counted(items.length, "item") : `The first ${SHOWN} items`;
+    show(items.map((item) => card(item)), items.length ? `${some} ${where}` : `No item ${where}`);
   }
 
   async function byContent(fields) {
@@ -67,14 +69,12 @@ export function itemsView(model) {
       items.map(({ item, rank, similarity }) =>
         card(item, { rank, under: `similarity ${decimals(similarity)}` }),
       ),
-      `by the encoder of ${modality}, nearest first`,
+      items.length ? `The ${items.length} items nearest by ${modality}` : `No item has ${modality}`,
     );
   }
 
-  function show(cards, how) {
+  function show(cards, note) {
     fill(found, cards);
-    const some = cards.length < SHOWN ? counted(cards.length, "item") : `The first ${SHOWN} items`;
-    const note = cards.length ? `${some} ${how}` : `No item ${how}`;
     byId("items-note").textContent = note;
     announce(note);
   }
