@@ -52,8 +52,8 @@ export function newItemView(model) {
 
   function show({ neighbours, users }) {
     found.replaceChildren(
-      el("h2", {}, "Users who would be recommended it first"),
-      el("p", { class: "note" }, "By the score of the grown catalogue; no probabilities."),
+      el("h2", {}, "Users with the highest scores for it"),
+      el("p", { class: "note" }, "Scores order; they are not probabilities."),
       el("ol", { class: "people" }, ...users.map(person)),
       ...Object.entries(neighbours).flatMap(([modality, items]) => section(modality, items)),
     );
