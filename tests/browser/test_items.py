@@ -90,6 +90,10 @@ def test_the_panel_shows_an_item_s_neighbours_in_each_space(visit, api, user):
     expect(panel).to_have_count(0)
     assert "item=" not in page.url
     expect(link).to_be_focused()
+    # Closing went back in the history, it added nothing to it.
+    page.go_forward()
+    expect(panel).to_be_visible()
+    assert page.url == opened
 
 
 def test_the_panel_explains_a_recommendation_by_shares_that_sum_to_its_score(visit, api, user):
