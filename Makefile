@@ -1,5 +1,5 @@
 # Set-up and checks. Variables: VENV (where to install), PYTHON (3.11 or newer), JOBS (test workers),
-# KILLS (of trainings), EXTRACTION_KILLS, SEARCH_KILLS and SEED (of endurance).
+# KILLS (of trainings), EXTRACTION_KILLS, SEARCH_KILLS and SEED (of endurance), CHROMIUM (of browser).
 
 VENV ?= .venv
 JOBS ?= auto
@@ -7,6 +7,7 @@ KILLS ?= 50
 EXTRACTION_KILLS ?= 100
 SEARCH_KILLS ?= 20
 SEED ?= 0
+CHROMIUM ?= /usr/bin/chromium
 # The first interpreter that is new enough and can make an environment; a name on the path is not
 # enough, because version managers leave shims of versions that are not installed.
 PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13 python3.14 python; do \
@@ -16,7 +17,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --no-input --disable-pip-version-check --quiet -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test endurance lint types wheel-check clean
+.PHONY: help quickstart test browser endurance lint types wheel-check clean
 
 help: ## Print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +45,11 @@ quickstart: $(VENV)/.quickstart ## Install, fetch sample media, extract, train, 
 # One thread a worker: two workers of two threads each on two cores would wait for each other.
 test: $(VENV)/.dev ## Install and run the tests (offline)
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist loadfile
+
+# Chromium is the system's; its downloads by playwright are never used.
+browser: $(VENV)/.dev ## Drive the web page of a small model in CHROMIUM (/usr/bin/chromium), write docs/screenshots
+	CHROMIUM=$(CHROMIUM) MMSSL_SCREENSHOTS=docs/screenshots HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 \
+		$(BIN)/python -m pytest tests/browser
 
 # The last two are tests of `make test`, which there kill three times.
 endurance: $(VENV)/.dev ## Kill trainings KILLS (50), extractions EXTRACTION_KILLS (100), searches and comparisons SEARCH_KILLS (20) times
