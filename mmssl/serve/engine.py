@@ -30,8 +30,8 @@ from mmssl.serve.newcomers import Newcomers
 from mmssl.serve.settings import ServeSettings
 
 # Multiplications for one list that take less time than handing them to another thread and back
-# would cost all requests together.
-_SHORT = 2**22
+# would cost all requests together. Ranking a score costs as much as some more of them.
+_SHORT, _RANKING = 2**22, 32
 # What is kept of what was made once: small pictures, items as JSON, and sums of parts of the score,
 # each of which may be as large as the vectors.
 _THUMBNAILS, _CARDS, _SCORES = 2048, 2**16, 8
@@ -118,7 +118,7 @@ class Engine:
     @property
     def is_quick(self) -> bool:
         """Whether a list takes less than about a millisecond."""
-        return len(self.model.item_ids) * (self.model.dim or 1) <= _SHORT
+        return len(self.model.item_ids) * max(self.model.dim or 0, _RANKING) <= _SHORT
 
     def user_row(self, user: str) -> int:
         """A user's row.

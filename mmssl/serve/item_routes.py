@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from mmssl.serve import answers
-from mmssl.serve.list_routes import Count, UserId
+from mmssl.serve.list_routes import Count, UserId, Words
 from mmssl.serve.problems import problems
 from mmssl.serve.service import Service
 from mmssl.serve.uploads import Sent
@@ -46,7 +46,7 @@ def item_routes(service: Service) -> APIRouter:
         )
 
     @router.get("/items")
-    async def items(query: str = "", limit: Count = 20) -> answers.Items:
+    async def items(query: Words = "", limit: Count = 20) -> answers.Items:
         """The first items whose id, title or text holds all the words."""
         cards = service.engine.cards
         found = await service.call(cards.search, query, limit)
@@ -57,7 +57,7 @@ def item_routes(service: Service) -> APIRouter:
         return answers.Items(items=listed)
 
     @router.get("/item", response_model=answers.Item, responses=problems(404))
-    async def item(id: Annotated[str, Query(description="An item's original id.")]) -> Response:
+    async def item(id: ItemId) -> Response:
         """One item."""
         engine = service.engine
         body = engine.card_json(engine.item_row(id))

@@ -11,6 +11,8 @@ from mmssl.serve.service import Service
 
 Count = Annotated[int, Query(ge=1, le=1000, description="How many.")]
 UserId = Annotated[str, Query(description="A user's original id.")]
+# Each word is one more condition: thousands of them would keep a thread for minutes.
+Words = Annotated[str, Query(max_length=200, description="Words, in any order.")]
 
 
 def list_routes(service: Service) -> APIRouter:
@@ -18,7 +20,7 @@ def list_routes(service: Service) -> APIRouter:
     router = APIRouter(prefix="/api", responses=problems(422))
 
     @router.get("/users")
-    async def users(query: str = "", limit: Count = 20) -> answers.Users:
+    async def users(query: Words = "", limit: Count = 20) -> answers.Users:
         """The first users whose id holds the words; those whose id begins with them come first."""
         engine = service.engine
         rows = await service.call(engine.user_names.find, query, limit)
@@ -29,7 +31,8 @@ def list_routes(service: Service) -> APIRouter:
         """What a user has interacted with, training and validation together."""
         engine = service.engine
         rows = engine.history(user)
-        return writing.item_list({"user": user}, rows.tolist(), engine)
+        # However many items they are, nobody else waits for them.
+        return await service.call(writing.item_list, {"user": user}, rows.tolist(), engine)
 
     @router.get("/recommend", response_model=answers.Recommendations, responses=problems(404))
     async def recommend(

@@ -26,14 +26,15 @@ class Newcomers:
 
     def __init__(self, model: SavedModel) -> None:
         self._model = model
-        self._lock = threading.Lock()
+        # Two, so that a new user's list does not wait until the towers of new items are learned.
+        self._folding, self._learning = threading.Lock(), threading.Lock()
         self._fold_in: FoldIn | None = None
         self._cold_start: ColdStart | None = None
 
     @property
     def fold_in(self) -> FoldIn:
         """What gives a user a vector by a history."""
-        with self._lock:
+        with self._folding:
             if self._fold_in is None:
                 self._fold_in = FoldIn(self._model)
             return self._fold_in
@@ -61,7 +62,7 @@ class Newcomers:
         return InterestedUsers(rows[0][there].numpy(), best[0][there].numpy())
 
     def _placing(self) -> ColdStart:
-        with self._lock:
+        with self._learning:
             if self._cold_start is None:
                 self._cold_start = ColdStart(self._model)
             return self._cold_start

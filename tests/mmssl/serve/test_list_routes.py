@@ -116,3 +116,11 @@ def test_a_wrong_history_is_4xx_in_one_line(client, body, status, said):
     )
     assert answer.status_code == status
     assert answer.json()["detail"].startswith(said)
+
+
+@pytest.mark.parametrize("route", ["users", "items"])
+def test_a_search_for_more_words_than_anybody_types_is_422(client, route):
+    assert client.get(f"/api/{route}", params={"query": "a " * 100}).status_code == 200
+    answer = client.get(f"/api/{route}", params={"query": "a " * 101})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("query: ")
