@@ -16,7 +16,6 @@ from typing import Annotated, Literal
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
-import polars as pl
 import scipy.sparse as sp
 import torch
 import typer
@@ -198,8 +197,7 @@ def main(
     write_json(out / f"item_cold-{part}.json", figures)
     for name, figure in result.items():
         print(f"{name}: {figure}")
-    with pl.Config(tbl_rows=-1):
-        print(figures["chosen"])
+    print(figures["chosen"])
 
 
 if __name__ == "__main__":

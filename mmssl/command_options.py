@@ -13,7 +13,9 @@ ProjectOption = Annotated[
         help="Folder of items.csv, features/, data/, runs/. Default: here, else quickstart/."
     ),
 ]
-ModelOption = Annotated[Path | None, typer.Option(help="A run. Default: the project's latest run.")]
+ModelOption = Annotated[
+    Path | None, typer.Option(help="A run, or a model folder. Default: the project's latest run.")
+]
 
 
 def refuse_idle(project: Path | None, *, named: bool) -> None:
@@ -34,15 +36,24 @@ def chosen_model(model: Path | None, project: Path | None) -> Path | str:
     return model or Project.find(project).latest_run()
 
 
-def pairs(option: str, values: list[str] | None) -> dict[str, str]:
-    """``name=path`` options as a mapping."""
+def pairs(
+    option: str, values: list[str] | None, form: str = "NAME=PATH, as image=features/image"
+) -> dict[str, str]:
+    """Options such as ``name=path`` as a mapping.
+
+    Args:
+        option: its name.
+        values: what was given.
+        form: what a value looks like, for messages.
+
+    Raises:
+        InputError: a value of another form, or a name that is given twice.
+    """
     found: dict[str, str] = {}
     for value in values or []:
         name, equals, path = value.partition("=")
         if not (name and equals and path):
-            raise InputError(
-                f"{option} {value}: not of the form NAME=PATH, as image=features/image"
-            )
+            raise InputError(f"{option} {value}: not of the form {form}")
         if name in found:
             raise InputError(f"{option} {value}: '{name}' is given twice")
         found[name] = path

@@ -35,8 +35,12 @@ class ItemSource:
         """How the table is read for every modality, the store's own first.
 
         Raises:
-            InputError: a modality's column is named twice, or an option has a bad value.
+            InputError: a modality's column is named twice, an option has a bad value, or a media
+                root is no folder.
         """
+        for root in self.media_roots:
+            if not root.is_dir():
+                raise InputError(f"--media-root {root}: no such folder")
         named: dict[str, str] = {}
         for column in self.columns:
             prefix, equals, name = column.partition("=")
@@ -86,9 +90,6 @@ def read_media(
             or a media root is no folder.
     """
     wanted = set(ids)
-    for root in source.media_roots:
-        if not root.is_dir():
-            raise InputError(f"--media-root {root}: no such folder")
     found: set[str] = set()
     for modality, config in source.configs(own, max_seconds).items():
         named = config.column is not None or config.text_template is not None

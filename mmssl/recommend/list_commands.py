@@ -153,9 +153,9 @@ def recommend(
             found = encoded(
                 saved,
                 new_items,
-                encoders=pairs("--encoder", encoder),
+                encoders=pairs("--encoder", encoder, "MODALITY=URI"),
                 id_column=id_column,
-                columns=pairs("--column", column),
+                columns=pairs("--column", column, "MODALITY=NAME, as image=photo"),
                 text_template=text_template,
                 media_roots=media_root or (),
                 device=device,
@@ -238,8 +238,8 @@ def similar(
     if not frames:
         raise InputError(f"item '{item}': there is nothing to compare it by in this model")
     print(f"model: {chosen}")
-    for frame in frames:
-        print(f"most like '{item}' in the space {frame['space'][0] if len(frame) else '-'}:")
+    for each, frame in zip(spaces, frames, strict=True):
+        print(f"most like '{item}' in the space {each}:")
         for row in frame.iter_rows(named=True):
             print(f"  {row['rank']:>3}  {row['similarity']:+.4f}  {row['item_id']}")
     if out is not None:

@@ -12,7 +12,7 @@ from extract.encoders.base import Modality, Raw, Video
 from extract.errors import InputError
 from extract.inspect.items import LONGEST_SOUND, ItemSource
 from extract.inspect.previews import montage, thumbnail
-from extract.item_table import MEDIUM_COLUMNS, ItemTable, read_catalog
+from extract.item_table import has_medium, read_catalog
 from extract.media.files import MediaError
 from extract.media.reading import Reader
 
@@ -49,9 +49,6 @@ class ItemCards:
         self._known: dict[str, Card] = {}
         if source is None:
             return
-        for root in source.media_roots:
-            if not root.is_dir():
-                raise InputError(f"--media-root {root}: no such folder")
         for modality, config in source.configs("image", LONGEST_SOUND).items():
             if modality == "audio" or not _has(source, modality, config):
                 continue
@@ -151,8 +148,7 @@ def _has(source: ItemSource, modality: Modality, config: ExtractionConfig) -> bo
         return modality == "image"
     if config.column is not None or config.text_template is not None:
         return True
-    columns = ItemTable(source.items).columns
-    return any(column in columns for column in MEDIUM_COLUMNS[modality])
+    return has_medium(source.items, modality)
 
 
 def _one_line(text: str) -> str:

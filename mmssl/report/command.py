@@ -7,6 +7,7 @@ import typer
 
 from extract.commands import DeviceOption, IdColumnOption, MediaRootOption, TextTemplateOption
 from extract.errors import InputError, missing_extra
+from mmssl.command_options import ModelOption, refuse_idle
 
 
 def _require_extra() -> None:
@@ -20,17 +21,16 @@ def _require_extra() -> None:
 
 def report(
     out: Annotated[Path, typer.Option(help="The page to write (.html).")],
-    model: Annotated[
-        Path | None, typer.Option(help="A run. Default: the project's latest run.")
-    ] = None,
+    model: ModelOption = None,
     data: Annotated[
         Path | None, typer.Option(help="The dataset. Default: the one the run was trained on.")
     ] = None,
     items: Annotated[
         str | None,
         typer.Option(
-            help="Item table, or folder of pictures, for pictures and words. Default: with"
-            " --project its items.csv, else ids alone."
+            help="Item table, or folder of pictures, for pictures and words. Default: the"
+            " project's items.csv where the run is its latest or --project is given, else ids"
+            " alone."
         ),
     ] = None,
     id_column: IdColumnOption = None,
@@ -78,8 +78,7 @@ def report(
     from mmssl.report.report import ReportOptions
     from mmssl.report.report import report as write
 
-    if project is not None and model is not None and items is not None:
-        raise InputError(f"--project {project}: nothing is left for it: the paths are all named")
+    refuse_idle(project, named=model is not None and items is not None)
     if model is None or project is not None:
         home = Project.find(project)
         model = model or home.latest_run()

@@ -125,7 +125,7 @@ def test_figures(run: Path, digest: str) -> dict[str, tuple[float, float]] | Non
         split, of = record["protocol"]["split"], record["protocol"]["dataset"]
         ours, theirs = record["metrics"], record["popularity"]
         figures = {str(name): (float(ours[name]), float(theirs[name])) for name in ours}
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (ArithmeticError, KeyError, TypeError, ValueError, AttributeError):
         raise InputError(
             f"{path}: not what `evaluate --split test --json` writes; move it away"
         ) from None

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from mmssl.report.log import Curve
 from mmssl.report.measures import GroupRow, Interval, MetricRow
+from mmssl.report.words import metric
 
 # Drawn in these, and replaced by the names of colours that the picture's style sheet defines: from
 # Okabe and Ito, which people of any colour vision tell apart.
@@ -145,7 +146,7 @@ def interval_chart(title: str, rows: Sequence[MetricRow]) -> Chart:
             ):
                 axes.hlines(number + shift, each.low, each.high, color=colour, linewidth=2)
                 axes.plot([each.mean], [number + shift], color=colour, marker=marker, markersize=6)
-        axes.set_yticks(range(len(rows)), [_label(row.name) for row in reversed(rows)])
+        axes.set_yticks(range(len(rows)), [metric(row.name) for row in reversed(rows)])
         axes.set_ylim(-0.5, len(rows) - 0.5)
         axes.set_xlim(left=0)
         axes.grid(axis="x", linewidth=0.6)
@@ -153,7 +154,7 @@ def interval_chart(title: str, rows: Sequence[MetricRow]) -> Chart:
         axes.locator_params(axis="x", nbins=6)
         axes.xaxis.set_major_formatter(_percents())
     told = "; ".join(
-        f"{_label(row.name)} {row.model.mean:.4f} against {row.popularity.mean:.4f}" for row in rows
+        f"{metric(row.name)} {row.model.mean:.4f} against {row.popularity.mean:.4f}" for row in rows
     )
     return Chart(out[0], f"{title}, model against popularity: {told}.", title)
 
@@ -233,9 +234,3 @@ def _percents() -> PercentFormatter:
 
 def _range(low: int, high: int) -> str:
     return f"{low:,}" if low == high else f"{low:,}–{high:,}"
-
-
-def _label(metric: str) -> str:
-    names = {"recall": "Recall", "ndcg": "NDCG", "map": "MAP", "mrr": "MRR"}
-    name, at, k = metric.partition("@")
-    return f"{names.get(name, name.replace('_', ' ').capitalize())}{at}{k}"

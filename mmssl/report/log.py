@@ -39,7 +39,14 @@ def read_log(path: Path) -> TrainingLog | None:
                 if event["event"] == "epoch":
                     parts = _numbers(event["losses"]), _numbers(event["validation"])
                     told[int(event["epoch"])] = parts
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            except (
+                ArithmeticError,
+                ValueError,
+                KeyError,
+                TypeError,
+                AttributeError,
+                RecursionError,
+            ):
                 unreadable += 1
     losses: dict[str, Curve] = {}
     validation: dict[str, Curve] = {}

@@ -110,9 +110,6 @@ def read_cards(source: ItemSource, item_ids: Sequence[str], max_seconds: float) 
         InputError: the table cannot be read, lacks a column that was named, or has no column of
             any medium.
     """
-    for root in source.media_roots:
-        if not root.is_dir():
-            raise InputError(f"--media-root {root}: no such folder")
     wanted = pl.DataFrame({"id": pl.Series(item_ids, dtype=pl.String)})
     readers: dict[Modality, Reader] = {}
     columns: dict[str, pl.Series] = {}

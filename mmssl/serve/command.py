@@ -8,12 +8,11 @@ import typer
 
 from extract.commands import DeviceOption, IdColumnOption, MediaRootOption, TextTemplateOption
 from extract.errors import InputError, missing_extra
+from mmssl.command_options import ModelOption, pairs, refuse_idle
 
 
 def serve(
-    model: Annotated[
-        Path | None, typer.Option(help="A run. Default: the project's latest run.")
-    ] = None,
+    model: ModelOption = None,
     items: Annotated[
         str | None,
         typer.Option(
@@ -32,7 +31,10 @@ def serve(
     port: Annotated[int, typer.Option(help="Port; 0: any free one.", min=0, max=65535)] = 8000,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(help="Name by which the server may be called; repeatable."),
+        typer.Option(
+            help="Name by which the server may be called, as shop.example; repeatable. Default:"
+            " this machine's own, and any where --host lets others in."
+        ),
     ] = None,
     upload_mb: Annotated[
         float, typer.Option(help="Largest upload, in MiB.", min=0.001, max=4096)
@@ -46,8 +48,8 @@ def serve(
     reload_seconds: Annotated[
         float | None,
         typer.Option(
-            help="Look so often whether the model folder holds another model. Default: never; a"
-            " SIGHUP reads it anew in any case.",
+            help="Seconds between looks whether the model folder holds another model. Default:"
+            " never; a SIGHUP reads it anew in any case.",
             min=0.1,
         ),
     ] = None,
@@ -73,7 +75,7 @@ def serve(
     """Answer over HTTP: recommendations, items, explanations, search; and a web page.
 
     Nobody is asked for a password: let others in only where all of them may see everything.
-    Ctrl-C and SIGTERM end it once begun answers are finished.
+    Ctrl-C and SIGTERM end it once the answers that it has begun are finished.
     """
     try:
         import fastapi  # noqa: F401
@@ -88,8 +90,7 @@ def serve(
     from mmssl.serve.server import serve as run
     from mmssl.serve.settings import ServeSettings
 
-    if project is not None and model is not None and items is not None:
-        raise InputError(f"--project {project}: nothing is left for it: the paths are all named")
+    refuse_idle(project, named=model is not None and items is not None)
     run(
         ServeSettings(
             model=model or Path(Project.find(project).latest_run()),
@@ -116,12 +117,8 @@ def serve(
 
 
 def _encoders(options: list[str]) -> tuple[tuple[str, str], ...]:
-    named: dict[str, str] = {}
-    for option in options:
-        modality, equals, uri = option.partition("=")
-        if modality not in ("image", "audio", "text") or not (equals and uri):
-            raise InputError(f"--encoder {option}: not MODALITY=URI of image, audio or text")
-        if modality in named:
-            raise InputError(f"--encoder {option}: {modality} has an encoder already")
-        named[modality] = uri
+    named = pairs("--encoder", options, "MODALITY=URI")
+    for modality, uri in named.items():
+        if modality not in ("image", "audio", "text"):
+            raise InputError(f"--encoder {modality}={uri}: not of image, audio or text")
     return tuple(named.items())

@@ -1,4 +1,4 @@
-"""What a server is: the options of the command ``serve``."""
+"""What a server is: what the command ``serve`` was told, and limits that it does not ask for."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from extract.inspect.items import ItemSource
 
 @dataclass(frozen=True)
 class ServeSettings:
-    """Options of the command ``serve``; they bear the same names."""
+    """What is served, where, and within what limits."""
 
     model: Path
     """The run, or its model folder."""
@@ -27,7 +27,8 @@ class ServeSettings:
     answer_seconds: float = 60.0
     """How long an answer may take, once the request is whole."""
     header_seconds: float = 10.0
-    """How long a client may take to send a request's headers, and a connection may be idle."""
+    """How long a client may take to send a request's headers, on a fresh connection also to begin
+    with them."""
     max_seconds: float = 600.0
     """Longest sound that is decoded."""
     reload_seconds: float | None = None

@@ -14,6 +14,8 @@ def test_broken_and_missing_lines_are_counted_and_left_out(tmp_path):
         "{not json",
         "[1, 2]",
         epoch(2, losses={"bpr": "x"}, validation={}),
+        epoch(float("inf"), losses={}, validation={}),
+        epoch(3, losses={"bpr": 10**400}, validation={}),
         epoch(4, losses={"bpr": 0.25}, validation={"recall@20": 0.2}),
         epoch(4, losses={"bpr": 0.2}, validation={"recall@20": 0.3}),
     ]
@@ -21,7 +23,7 @@ def test_broken_and_missing_lines_are_counted_and_left_out(tmp_path):
     log = read_log(tmp_path / "log.jsonl")
     assert log.losses == {"bpr": [(1, 0.5), (4, 0.2)]}
     assert log.validation == {"recall@20": [(1, 0.1), (4, 0.3)]}
-    assert (log.epochs, log.missing, log.unreadable) == (2, 2, 4)
+    assert (log.epochs, log.missing, log.unreadable) == (2, 2, 6)
 
 
 def test_no_file_is_no_log(tmp_path):

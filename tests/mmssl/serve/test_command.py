@@ -19,9 +19,9 @@ def run(capsys, *arguments):
     ("options", "said"),
     [
         (("--host", "no.such.host.invalid"), "cannot listen there"),
-        (("--encoder", "smell=x"), "--encoder smell=x: not MODALITY=URI"),
-        (("--encoder", "image"), "--encoder image: not MODALITY=URI"),
-        (("--encoder", "text=a:b", "--encoder", "text=c:d"), "text has an encoder already"),
+        (("--encoder", "smell=x"), "--encoder smell=x: not of image, audio or text"),
+        (("--encoder", "image"), "--encoder image: not of the form MODALITY=URI"),
+        (("--encoder", "text=a:b", "--encoder", "text=c:d"), "'text' is given twice"),
         (("--media-root", "nowhere"), "--media-root nowhere: no such folder"),
         (("--column", "image=nothing"), "no column 'nothing'"),
         (("--text-template", "{nothing}"), "no column 'nothing'"),
