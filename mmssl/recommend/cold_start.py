@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from extract.errors import InputError
 from mmssl.recommend.content_towers import MediaSpace, Towers, TowerSettings
-from mmssl.recommend.model_files import ItemFeatures
+from mmssl.recommend.model_files import ItemFeatures, grown
 from mmssl.recommend.model_folder import SavedModel
 from mmssl.vectors import TwoSided
 
 # Users and items on whose scores the scales are measured.
 _SAMPLE = 1000
+# Scores held at once while they are: 64 MiB of float32.
+_SCORES = 2**24
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,17 +73,17 @@ class ColdStart:
         self._check(new)
         model, count = self._model, len(new.ids)
         shape = (len(model.user_ids), len(model.item_ids) + count)
-        grown = replace(
+        larger = replace(
             model,
             item_ids=[*model.item_ids, *new.ids],
-            train=_widened(model.train, shape),
-            val=_widened(model.val, shape),
-            graphs={m: _widened(graph, shape) for m, graph in model.graphs.items()},
+            train=grown(model.train, shape),
+            val=grown(model.val, shape),
+            graphs={m: grown(graph, shape) for m, graph in model.graphs.items()},
             features={m: _stacked(f, new.features[m]) for m, f in model.features.items()},
         )
         media = self._space.vectors(new.features)
         rows = np.arange(len(model.item_ids), shape[1])
-        return self._placed(grown, rows, media)
+        return self._placed(larger, rows, media)
 
     def with_cold_items(self) -> SavedModel:
         """The model with its own items that have no training interaction placed as new ones are.
@@ -181,7 +183,12 @@ class ColdStart:
         items = np.sort(draw.choice(known, min(_SAMPLE, len(known)), replace=False))
         tower = self._users[users] @ (self._media[items] @ self._towers.item_weights).T
         tower += self._media[items] @ self._towers.bias
-        scores = self._model.score(torch.device("cpu"))(torch.from_numpy(users)).numpy()[:, items]
+        score, step = self._model.score(torch.device("cpu")), max(1, _SCORES // len(self._known))
+        # A block scores every item of the catalogue; what is kept of it is the sample.
+        blocks = [users[start : start + step] for start in range(0, len(users), step)]
+        scores = np.concatenate(
+            [score(torch.from_numpy(rows)).numpy()[:, items] for rows in blocks]
+        )
         deviation = float(tower.std())
         scale = float(scores.std()) / deviation if deviation > 0 else 0.0
         return scale, float(scores.mean()) - scale * float(tower.mean())
@@ -221,16 +228,9 @@ def _without_columns(graph: sp.csr_array, rows: NDArray[np.int64], items: int) -
     """(items, items): the graph, which sends nothing to ``rows``."""
     kept = np.ones(items, dtype=np.float32)
     kept[rows] = 0
-    left = sp.csr_array(_widened(graph, (items, items)) @ sp.diags_array(kept))
+    left = sp.csr_array(grown(graph, (items, items)) @ sp.diags_array(kept))
     left.eliminate_zeros()
     return left
-
-
-def _widened(matrix: sp.csr_array, shape: tuple[int, int]) -> sp.csr_array:
-    """The matrix with empty rows and columns behind its own."""
-    wide = sp.csr_array(matrix, copy=True)
-    wide.resize(shape)
-    return wide
 
 
 def _stacked(old: ItemFeatures, new: ItemFeatures) -> ItemFeatures:

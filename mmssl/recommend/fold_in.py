@@ -11,6 +11,7 @@ from torch import Tensor
 
 from extract.errors import InputError
 from mmssl.data.ids import IdMap
+from mmssl.recommend.model_files import grown
 from mmssl.recommend.model_folder import SavedModel
 from mmssl.vectors import TwoSided
 
@@ -84,8 +85,8 @@ class FoldIn:
             model,
             user_ids=[*model.user_ids, *histories],
             train=sp.csr_array(sp.vstack([model.train, history])),
-            val=_heightened(model.val, shape),
-            graphs={m: _heightened(graph, shape) for m, graph in model.graphs.items()},
+            val=grown(model.val, shape),
+            graphs={m: grown(graph, shape) for m, graph in model.graphs.items()},
             user_vectors=(
                 None
                 if model.user_vectors is None or vectors is None
@@ -122,10 +123,3 @@ class FoldIn:
         least = 1e-3 * np.trace(square) / max(1, len(square)) + 1e-12
         found = np.linalg.solve(square + least * np.eye(len(square)), self._known.T @ wanted)
         return np.asarray(found, dtype=np.float64)
-
-
-def _heightened(matrix: sp.csr_array, shape: tuple[int, int]) -> sp.csr_array:
-    """The matrix with empty rows below its own."""
-    tall = sp.csr_array(matrix, copy=True)
-    tall.resize(shape)
-    return tall

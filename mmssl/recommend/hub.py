@@ -23,6 +23,7 @@ from mmssl.recommend.model_files import (
     ITEM_GRAPH,
     PARTS,
     VECTORS,
+    folder_of,
     read_model_manifest,
 )
 from mmssl.recommend.model_folder import SavedModel
@@ -70,7 +71,7 @@ def push(source: Path, to: str, *, license: str | None = None, public: bool = Fa
     Raises:
         InputError: no whole model at ``source``, something else at ``to``, or the hub refuses.
     """
-    folder = _model_folder(source)
+    folder = folder_of(source)
     if not (folder / _CONFIG).is_file():
         raise InputError(f"--model {source}: no trained model here; name a finished run")
 
@@ -143,7 +144,7 @@ def from_pretrained(origin: str) -> SavedModel:
 def _fetched(origin: str) -> Iterator[tuple[Path, str]]:
     """A folder with the files of ``origin``, and its full name."""
     if not origin.startswith("hub:"):
-        folder = _model_folder(Path(origin))
+        folder = folder_of(Path(origin))
         if not (folder / _CONFIG).is_file():
             raise InputError(f"--from {origin}: no model folder (it has no {_CONFIG})")
         yield folder, origin
@@ -228,10 +229,6 @@ def _require_free(out: Path, option: str) -> None:
             f"{option} {out}: the folder holds something other than a model and is left as it is;"
             " name another"
         )
-
-
-def _model_folder(path: Path) -> Path:
-    return path / "model" if (path / "model").is_dir() else path
 
 
 def _parsed(text: str) -> tuple[str, str | None]:

@@ -64,6 +64,11 @@ class ItemFeatures:
     """(I,)"""
 
 
+def folder_of(path: Path) -> Path:
+    """The model folder that is meant: the ``model/`` of a run, or the folder itself."""
+    return path / "model" if (path / "model").is_dir() else path
+
+
 def read_model_manifest(path: Path) -> ModelManifest:
     """The manifest of a model folder.
 
@@ -107,6 +112,13 @@ def feature_tensors(features: dict[str, ItemFeatures]) -> dict[str, Tensor]:
     """``<modality>.vectors`` (I, dim) and ``<modality>.present`` (I,)."""
     vectors = {f"{m}.vectors": torch.from_numpy(f.vectors) for m, f in features.items()}
     return vectors | {f"{m}.present": torch.from_numpy(f.present) for m, f in features.items()}
+
+
+def grown(matrix: csr_array, shape: tuple[int, int]) -> csr_array:
+    """A copy of a matrix with empty rows and columns behind its own."""
+    larger = csr_array(matrix, copy=True)
+    larger.resize(shape)
+    return larger
 
 
 def weighted_graph_tensors(graph: csr_array) -> dict[str, Tensor]:

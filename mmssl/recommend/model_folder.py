@@ -29,6 +29,7 @@ from mmssl.recommend.model_files import (
     ItemFeatures,
     ModelManifest,
     feature_tensors,
+    folder_of,
     part_tensors,
     read_model_manifest,
     read_weighted_graph,
@@ -190,7 +191,7 @@ class SavedModel:
             InputError: no model there, or one whose files are missing, changed, or do not fit
                 together; the message names the file.
         """
-        folder = path / "model" if (path / "model").is_dir() else path
+        folder = folder_of(path)
         if not (folder / "config.json").is_file():
             raise InputError(
                 f"{path}: no trained model here (neither model/config.json nor config.json);"

@@ -8,13 +8,12 @@ from typing import cast
 import numpy as np
 
 from extract.encoders.base import Modality
-from extract.encoders.registry import SCHEMES
-from extract.encoders.uri import parse_uri
 from extract.errors import InputError
 from extract.locations import location
 from mmssl.data.features import read_features
 from mmssl.data.ids import IdMap
 from mmssl.recommend.cold_start import NewItems
+from mmssl.recommend.model_encoders import obstacle
 from mmssl.recommend.model_files import ItemFeatures
 from mmssl.recommend.model_folder import SavedModel
 
@@ -132,18 +131,21 @@ def encoded(
 
 
 def _uri(model: SavedModel, modality: str, typed: Mapping[str, str]) -> str:
-    uri = typed.get(modality) or model.info.encoders[modality]
-    if uri is None:
+    if modality in typed:
+        return typed[modality]
+    uri = model.info.encoders[modality]
+    why = obstacle(uri)
+    if uri is None or why == "made elsewhere":
         raise InputError(
             f"{modality}: the model's features came ready-made: encode new items the same way and"
             f" name them with --new-features {modality}=PATH"
         )
-    if " + " in uri:
+    if why == "transformed":
         raise InputError(
             f"{modality}: the model's features were transformed after encoding ({uri}): extract and"
             f" transform those of new items, and name them with --new-features {modality}=STORE"
         )
-    if modality not in typed and parse_uri(uri).scheme not in (*SCHEMES, "plugin"):
+    if why == "own code":
         raise InputError(
             f"{modality}: the model names the encoder {uri}, your own code, which a model folder"
             f" never makes us run: type it, --encoder {modality}={uri}"

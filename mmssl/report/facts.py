@@ -13,6 +13,7 @@ from extract.files import read_json
 from extract.locations import Location
 from mmssl.data.dataset import Dataset
 from mmssl.data.manifest import Counts
+from mmssl.recommend.model_files import folder_of
 from mmssl.recommend.model_folder import SavedModel
 from mmssl.report.figures import Chart, histogram
 
@@ -88,8 +89,7 @@ def data_facts(saved: SavedModel, dataset: Dataset) -> DataFacts:
 
 def saved_on(model: Path) -> str:
     """The day (UTC) on which a model's files were written, as 2026-03-01."""
-    folder = model / "model" if (model / "model").is_dir() else model
-    written = (folder / "config.json").stat().st_mtime
+    written = (folder_of(model) / "config.json").stat().st_mtime
     return datetime.fromtimestamp(written, UTC).date().isoformat()
 
 

@@ -16,6 +16,7 @@ from extract.encoders.registry import SCHEMES, load_encoder
 from extract.encoders.uri import parse_uri
 from extract.errors import InputError
 from extract.media.files import MediaError
+from mmssl.recommend.model_encoders import obstacle
 
 _LIBRARIES = {"timm": "timm"}
 
@@ -52,11 +53,14 @@ class Encoders:
         if modality in self._named:
             return None
         try:
-            parsed = parse_uri(uri)
+            why = obstacle(recorded)
         except InputError as error:
             return str(error)
-        if parsed.scheme not in (*SCHEMES, "plugin"):
+        if why == "transformed":
+            return f"the model's features of {modality} were transformed after encoding ({uri})"
+        if why == "own code":
             return f"encoder {uri}: the model names it, but only a person may: --encoder"
+        parsed = parse_uri(uri)
         wanted = _LIBRARIES.get(parsed.scheme)
         if parsed.scheme == "packaged":
             wanted = PACKAGES[parsed.name].module if parsed.name in PACKAGES else None

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from extract.inspect.items import ItemSource
+from mmssl.recommend.model_files import folder_of
 
 
 @dataclass(frozen=True)
@@ -41,5 +42,4 @@ class ServeSettings:
     @property
     def config_file(self) -> Path:
         """The model folder's ``config.json``; it holds the digests of all other files."""
-        inner = self.model / "model"
-        return (inner if inner.is_dir() else self.model) / "config.json"
+        return folder_of(self.model) / "config.json"
