@@ -1,7 +1,10 @@
 // The server's JSON interface. Ids travel as query parameters, so that any id works.
 
-/** A refusal by the server, in its own words, or a connexion that failed. */
+/** A refusal by the server, in its own words, or a connection that failed. */
 export class ApiError extends Error {}
+
+/** The server searches for no more characters (code points, as it counts them). */
+const asked = (words) => [...words].slice(0, 200).join("");
 
 const json = (body) => ({
   method: "POST",
@@ -11,12 +14,12 @@ const json = (body) => ({
 
 export const api = {
   model: () => get("model", {}),
-  users: (query, limit, signal) => get("users", { query, limit }, signal),
+  users: (query, limit, signal) => get("users", { query: asked(query), limit }, signal),
   history: (user, signal) => get("history", { user }, signal),
   recommend: (user, k, parts, signal) => get("recommend", { user, k, parts }, signal),
   recommendFor: (history, k, signal) =>
     send("api/recommend", { ...json({ history, k }), signal }),
-  items: (query, limit, signal) => get("items", { query, limit }, signal),
+  items: (query, limit, signal) => get("items", { query: asked(query), limit }, signal),
   item: (id, signal) => get("item", { id }, signal),
   similar: (item, space, k, signal) => get("similar", { item, space, k }, signal),
   explain: (user, item, signal) => get("explain", { user, item }, signal),
