@@ -46,11 +46,7 @@ class ColdStart:
         Raises:
             InputError: the model has no media, or nothing to learn from.
         """
-        if not model.features:
-            raise InputError(
-                f"model {model.info.name} keeps no media: it cannot place a new item (one that"
-                " takes media, as mmssl, can, and models trained by an older version cannot)"
-            )
+        require_media(model)
         if not model.train.nnz:
             raise InputError("the model has no training interaction to learn from")
         self._model = model
@@ -222,6 +218,19 @@ class ColdStart:
                 f"item '{lacking[0]}'{more}: not one medium that could be read; leave it out, or"
                 " give it one"
             )
+
+
+def require_media(model: SavedModel) -> None:
+    """Refuse a model that new items cannot be placed in.
+
+    Raises:
+        InputError: it has no media.
+    """
+    if not model.features:
+        raise InputError(
+            f"model {model.info.name} keeps no media: it cannot place a new item (one that takes"
+            " media, as mmssl, can, and models trained by an older version cannot)"
+        )
 
 
 def _without_columns(graph: sp.csr_array, rows: NDArray[np.int64], items: int) -> sp.csr_array:

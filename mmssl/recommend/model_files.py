@@ -31,9 +31,9 @@ FILES = {
 VECTORS, ITEM_GRAPH = "vectors.safetensors", "item_graph.safetensors"
 # What explains a score, and what finds the neighbours of an item that is new: where there are any.
 PARTS, FEATURES = "parts.safetensors", "features.safetensors"
-# A panic of polars is no Exception, but a BaseException.
+# A panic of polars is no Exception, but a BaseException; numpy has no word for some types of torch.
 UNREADABLE = (
-    *(KeyError, ValueError, OSError, SafetensorError),
+    *(KeyError, TypeError, ValueError, OSError, SafetensorError),
     *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
 )
 LIBRARIES = ("mmssl-toolkit", "torch", "numpy", "scipy", "safetensors", "polars")

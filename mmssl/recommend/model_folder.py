@@ -233,6 +233,7 @@ class SavedModel:
             scoring["features"] = {
                 m: ItemFeatures(raw[f"{m}.vectors"].numpy(), raw[f"{m}.present"].numpy())
                 for m in encoders
+                if f"{m}.vectors" in raw
             }
         shape = (manifest.users, manifest.items)
         graphs = csr_arrays(load_file(folder / "graphs.safetensors"), shape)
@@ -290,7 +291,8 @@ class SavedModel:
     def _features_problem(self) -> str | None:
         for modality, given in self.features.items():
             rows = len(self.item_ids)
-            if given.vectors.ndim != 2 or len(given.vectors) != rows or len(given.present) != rows:
+            shape = given.vectors.shape[:1] if given.vectors.ndim == 2 else None
+            if shape != (rows,) or given.present.shape != (rows,):
                 return f"features of {modality} of another number of items than {rows}"
             if given.vectors.dtype != np.float32 or given.present.dtype != np.bool_:
                 return f"features of {modality} are {given.vectors.dtype}, {given.present.dtype}"

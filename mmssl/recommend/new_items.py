@@ -12,7 +12,7 @@ from extract.errors import InputError
 from extract.locations import location
 from mmssl.data.features import read_features
 from mmssl.data.ids import IdMap
-from mmssl.recommend.cold_start import NewItems
+from mmssl.recommend.cold_start import NewItems, require_media
 from mmssl.recommend.model_encoders import obstacle
 from mmssl.recommend.model_files import ItemFeatures
 from mmssl.recommend.model_folder import SavedModel
@@ -27,14 +27,16 @@ def from_stores(model: SavedModel, stores: Mapping[str, str], *, checked: bool =
         checked: whether their encoders must be the model's, by name.
 
     Raises:
-        InputError: no such store, another encoder than the model's, or no new item.
+        InputError: the model has no media, no such store, another encoder than the model's, or no
+            new item.
     """
+    require_media(model)
     found = {}
     for modality, path in stores.items():
-        if modality not in model.info.encoders:
+        if modality not in model.features:
             raise InputError(
                 f"{modality}={path}: the model has no {modality}; it has:"
-                f" {', '.join(model.info.encoders) or 'no media'}"
+                f" {', '.join(model.features)}"
             )
         source = read_features(location(path))
         wanted = model.info.encoders[modality]
@@ -82,18 +84,22 @@ def encoded(
         id_column, columns, text_template, media_roots, device: as of the extraction.
 
     Raises:
-        InputError: an encoder that cannot be had, a table that cannot be read, or no new item.
+        InputError: the model has no media, an encoder that cannot be had, a table that cannot be
+            read, an option about a modality that is not there, or no new item.
     """
     import extract
     from extract.item_table import has_medium
 
+    require_media(model)
     typed, named = dict(encoders or {}), dict(columns or {})
-    for option, given in (("--encoder", typed), ("--column", named)):
-        for modality in given:
+    text = {} if text_template is None else {"text": text_template}
+    for option, given in (("--encoder", typed), ("--column", named), ("--text-template", text)):
+        for modality, value in given.items():
             if modality not in model.features:
+                shown = value if given is text else f"{modality}={value}"
                 raise InputError(
-                    f"{option} {modality}={given[modality]}: the model has no {modality}; it has:"
-                    f" {', '.join(model.features) or 'no media'}"
+                    f"{option} {shown}: the model has no {modality}; it has:"
+                    f" {', '.join(model.features)}"
                 )
     table = location(items)
     wanted: list[str] = [
@@ -105,8 +111,19 @@ def encoded(
     ]
     if not wanted:
         raise InputError(
-            f"{items}: nothing of {', '.join(model.features) or 'any medium'} in it; name columns"
-            " with --column MODALITY=NAME"
+            f"{items}: nothing of {', '.join(model.features)} in it; name columns with"
+            " --column MODALITY=NAME"
+        )
+    for modality, uri in typed.items():
+        if modality not in wanted:
+            raise InputError(
+                f"--encoder {modality}={uri} does not apply: {items} has no {modality}"
+                f" (--column {modality}=NAME names a column)"
+            )
+    if media_roots and wanted == ["text"]:
+        raise InputError(
+            f"--media-root {media_roots[0]} does not apply: of the model's media {items} has the"
+            " texts alone"
         )
     uris = {modality: _uri(model, modality, typed) for modality in wanted}
     with tempfile.TemporaryDirectory(prefix="mmssl-new-items-") as scratch:

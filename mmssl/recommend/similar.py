@@ -43,9 +43,9 @@ class SimilarItems:
         """Whether an item can be compared in a space.
 
         Raises:
-            InputError: an unknown item.
+            InputError: an unknown item or space.
         """
-        return bool(self._space(space)[1][int(self._ids.rows([item_id])[0])])
+        return bool(self._space(self._chosen(space))[1][int(self._ids.rows([item_id])[0])])
 
     def of_item(self, item_id: str, k: int = 20, space: str | None = None) -> pl.DataFrame:
         """The k items most like an item, itself left out.
@@ -82,7 +82,7 @@ class SimilarItems:
             As ``of_item``.
 
         Raises:
-            InputError: no such modality, another length, k below 1.
+            InputError: no such modality, another length, NaN or infinite numbers, k below 1.
         """
         if modality not in self._features:
             raise InputError(f"this model has no {modality}; it has: {', '.join(self._features)}")
@@ -92,6 +92,8 @@ class SimilarItems:
                 f"an embedding of {modality} has {units.shape[1]} numbers here, not"
                 f" {embedding.shape}: was it made by another encoder?"
             )
+        if not bool(np.isfinite(embedding).all()):
+            raise InputError(f"the embedding of {modality} holds NaN or infinite values")
         centred = torch.from_numpy(np.asarray(embedding, np.float32)) - self._means[modality]
         return self._nearest(unit_rows(centred[None])[0], units, present, k)
 

@@ -1,10 +1,15 @@
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from scipy.sparse import csr_array
 
+from mmssl.recommend.model_files import ItemFeatures
 from mmssl.recommend.model_folder import SavedModel
 from mmssl.recommend.model_info import ModelInfo
+from mmssl.vectors import TwoSided
 
 
 @pytest.fixture
@@ -41,3 +46,48 @@ def saved() -> SavedModel:
         train=csr_array(train.astype(np.float32)),
         val=csr_array(val.astype(np.float32)),
     )
+
+
+def random_model(
+    saved: SavedModel, seed: int, *, users=12, items=10, dim=3, graph=False, vectors=True
+) -> SavedModel:
+    """A model of random numbers that keeps its parts and media; items 0 and 1 have no audio."""
+    draw = np.random.default_rng(seed)
+
+    def numbers(*shape):
+        return draw.normal(size=shape).astype(np.float32)
+
+    train = draw.random((users, items)) < 0.35
+    # Everybody has an item but the last user, every item a user but the last two.
+    train[:, 0], train[0] = True, True
+    train[-1], train[:, -2:] = False, False
+    val = (draw.random((users, items)) < 0.1) & ~train
+    audio = np.arange(items) > 1
+    there = {"image": np.ones(items, dtype=np.bool_), "audio": audio}
+    parts = {
+        m: TwoSided(torch.from_numpy(numbers(users, dim)), torch.from_numpy(numbers(items, dim)))
+        for m in there
+    }
+    links = numbers(items, items) * (draw.random((items, items)) < 0.4)
+    return replace(
+        saved,
+        user_ids=[f"u{row}" for row in range(users)],
+        item_ids=[f"i{row}" for row in range(items)],
+        graphs={m: csr_array(train.astype(np.float32)) for m in there},
+        train=csr_array(train.astype(np.float32)),
+        val=csr_array(val.astype(np.float32)),
+        user_vectors=torch.from_numpy(numbers(users, dim)) if vectors else None,
+        item_vectors=torch.from_numpy(numbers(items, dim)) if vectors else None,
+        item_graph=csr_array(links) if graph else None,
+        modality_parts=parts if vectors else {},
+        features={
+            m: ItemFeatures(numbers(items, 3 + n) * given[:, None], given)
+            for n, (m, given) in enumerate(there.items())
+        },
+    )
+
+
+@pytest.fixture
+def make_model(saved):
+    """``make_model(seed, graph=, vectors=)`` gives a random model of 12 users and 10 items."""
+    return partial(random_model, saved)
