@@ -33,7 +33,7 @@ from mmssl.recommend.model_folder import SavedModel
 
 K = 20
 CPU = torch.device("cpu")
-NEIGHBOURS = (1, 5, 10, 20, 100, 311, 1000, 6710)
+NEIGHBOURS = (1, 5, 10, 20, 100, 1000, 6710)
 RATES = (2e-3, 4e-3, 8e-3)
 DROPOUTS = (0.2, 0.5)
 SHRINKAGES = (1e-2, 1e-3)
