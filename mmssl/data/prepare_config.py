@@ -144,6 +144,11 @@ class PrepareConfig(BaseModel):
                 raise InputError(
                     f"--features {modality}: a modality's name is letters, digits, - and _"
                 )
+            # Beside the modalities a model's score has these parts, and its items these spaces.
+            if modality in ("collaborative", "model"):
+                raise InputError(
+                    f"--features {modality}: a part of every model has this name; take another"
+                )
         return self
 
     @classmethod

@@ -42,7 +42,10 @@ def recommend(
     ] = None,
     skip_unknown: Annotated[
         bool,
-        typer.Option("--skip-unknown", help="Leave out unknown users and items, do not stop."),
+        typer.Option(
+            "--skip-unknown",
+            help="Leave out unknown users and items, also in --new-users; do not stop.",
+        ),
     ] = False,
     part: Annotated[
         list[str] | None,
@@ -142,8 +145,10 @@ def recommend(
     lines: list[str] = []
     added_users: list[str] = []
     if new_users is not None:
-        saved, added_users = _with_users(saved, new_users)
+        saved, added_users, left_out = _with_users(saved, new_users, skip_unknown)
         lines.append(f"new users: {len(added_users):,}, by their histories in {new_users}")
+        if left_out:
+            lines.append(f"unknown items in these histories skipped: {left_out:,}")
     added_items: list[str] = []
     if fresh:
         from mmssl.recommend.cold_start import ColdStart
@@ -154,7 +159,8 @@ def recommend(
                 saved,
                 new_items,
                 encoders=pairs("--encoder", encoder, "MODALITY=URI"),
-                id_column=id_column,
+                # Of a folder with --cap it is about the table of --items alone.
+                id_column=None if cap and Path(new_items).is_dir() else id_column,
                 columns=pairs("--column", column, "MODALITY=NAME, as image=photo"),
                 text_template=text_template,
                 media_roots=media_root or (),
@@ -195,12 +201,22 @@ def _shown(value: object) -> str:
     return f"{value[0] if isinstance(value, list) else value} "
 
 
-def _with_users(saved: "SavedModel", table: Path) -> "tuple[SavedModel, list[str]]":
+def _with_users(
+    saved: "SavedModel", table: Path, skip_unknown: bool
+) -> "tuple[SavedModel, list[str], int]":
+    """The model with the users of a table, their ids, and how many unknown items were left out."""
     from mmssl.recommend.fold_in import FoldIn
     from mmssl.recommend.tables import read_histories
 
     histories = read_histories(table)
-    return FoldIn(saved).with_users(histories), list(histories)
+    unknown: set[str] = set()
+    if skip_unknown:
+        unknown = {item for items in histories.values() for item in items} - set(saved.item_ids)
+        histories = {
+            user: [item for item in items if item not in unknown]
+            for user, items in histories.items()
+        }
+    return FoldIn(saved).with_users(histories), list(histories), len(unknown)
 
 
 def similar(
@@ -222,12 +238,14 @@ def similar(
     """List the items most like an item, by the model and in each modality."""
     import polars as pl
 
+    from extract.files import require_writable
     from extract.tables import table_suffix, write_table
     from mmssl.recommend.model_folder import SavedModel
     from mmssl.recommend.similar import SimilarItems
 
     if out is not None:
         table_suffix(out)
+        require_writable(out)
     chosen = chosen_model(model, project)
     finder = SimilarItems(SavedModel.load(Path(chosen)))
     spaces = [space] if space is not None else [s for s in finder.spaces if finder.has(item, s)]

@@ -36,6 +36,8 @@ READY = {part: Path(f"{part}.csv") for part in ("train", "val", "test")} | {"out
         (TABLE | {"unknown_items": "drop"}, "--unknown-items does not apply: neither --items"),
         (TABLE | {"feature_ids": {"image": Path("f")}}, "there is no --features image="),
         (TABLE | {"features": {"../up": Path("f.npy")}}, "a modality's name is letters"),
+        (TABLE | {"features": {"model": Path("f.npy")}}, "--features model: a part of every model"),
+        (TABLE | {"features": {"collaborative": Path("f.npy")}}, "has this name; take another"),
         (TABLE | {"min_ratings": 3}, r"unknown option 'min_ratings' \(did you mean 'min_rating'"),
         *(
             (READY | {option: value}, f"--{option.replace('_', '-')} does not apply: a ready")

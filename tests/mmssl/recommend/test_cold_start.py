@@ -145,6 +145,34 @@ def test_known_items_brought_again_have_the_mean_and_the_spread_of_the_model(mod
     assert found[:, 10:].std() == pytest.approx(found[:, :8].std(), rel=1e-4)
 
 
+def test_scores_of_new_items_are_those_of_the_grown_model(model):
+    new = new_items()
+    cold_start = ColdStart(model, SETTINGS)
+    found = cold_start.scores(new.features)
+    assert found.dtype == np.float32
+    grown = scores(cold_start.with_items(new))[:, 10:]
+    np.testing.assert_allclose(found[:-1], grown[:-1], atol=1e-5)
+    assert (found[-1] == -np.inf).all()
+    for features, message in (
+        (new_items(2, (), audio=5).features, "audio of new items: 5 numbers each, the model's"),
+        ({"image": new.features["image"]}, "the model's modalities .* they have: image"),
+        ({}, "they have: none"),
+    ):
+        with pytest.raises(InputError, match=message):
+            cold_start.scores(features)
+    bare = features_of({m: np.full((2, n), np.nan) for m, n in (("image", 3), ("audio", 4))})
+    bare["image"].present[0] = True
+    with pytest.raises(InputError, match="item 'new item 2': not one medium that could be read"):
+        cold_start.scores(bare)
+
+
+def test_levels_found_block_by_block_are_the_same(model, monkeypatch):
+    new = new_items()
+    whole = ColdStart(model, SETTINGS).scores(new.features)
+    monkeypatch.setattr("mmssl.recommend.cold_start._SCORES", 25)
+    np.testing.assert_allclose(ColdStart(model, SETTINGS).scores(new.features), whole, atol=1e-5)
+
+
 def test_cold_items_of_the_model_are_placed_as_new_ones_are(model):
     """Items 8 and 9 have no training interaction; 9 has no medium either and stays as it is."""
     features = {}

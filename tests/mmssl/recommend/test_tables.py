@@ -2,7 +2,7 @@ import polars as pl
 import pytest
 
 from extract.errors import InputError
-from mmssl.recommend.tables import SCHEMA, open_writer, read_ids
+from mmssl.recommend.tables import SCHEMA, open_writer, read_histories, read_ids
 
 FIRST = pl.DataFrame(
     {
@@ -187,3 +187,34 @@ def test_item_ids_are_read_alike(tmp_path):
         read_ids(str(path), (), "item", "--only-items")
     with pytest.raises(InputError, match="--only-items, place 2: an empty item id"):
         read_ids("7,,8", (), "item", "--only-items")
+
+
+@pytest.mark.parametrize(("user", "item"), [("user_id", "item_id"), ("userId", "item")])
+def test_histories_keep_users_and_items_in_their_order(tmp_path, user, item):
+    path = tmp_path / "new.csv"
+    path.write_text(f"when,{item},{user}\n1,007,b\n2,7,a\n3,ü/1,b\n4,007,b\n")
+    assert read_histories(path) == {"b": ["007", "ü/1", "007"], "a": ["7"]}
+    assert list(read_histories(path)) == ["b", "a"]
+
+
+def test_histories_of_numbers_are_texts(tmp_path):
+    pl.DataFrame({"user": [3, 3, 1], "item": [1.0, 2.0, 2.0]}).write_parquet(tmp_path / "n.parquet")
+    assert read_histories(tmp_path / "n.parquet") == {"3": ["1", "2"], "1": ["2"]}
+
+
+def test_tables_without_usable_histories_are_refused(tmp_path):
+    cases = {
+        "users.csv": ("user_id,x\na,1\n", "no column of item ids; expected item or item_id"),
+        "items.csv": ("x,item_id\na,1\n", "no column of user ids; expected user or user_id"),
+        "hole.csv": ("user_id,item_id\na,1\nb,\n", "hole.csv, row 2: an empty item id"),
+        "nobody.csv": ("user_id,item_id\n ,1\n", "nobody.csv, row 1: an empty user id"),
+        "empty.csv": ("user_id,item_id\n", "empty.csv"),
+        "new.xlsx": ("", "unknown kind of table"),
+    }
+    for name, (content, message) in cases.items():
+        (tmp_path / name).write_text(content)
+        with pytest.raises(InputError, match=message) as caught:
+            read_histories(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match=r"gone.csv: no such file"):
+        read_histories(tmp_path / "gone.csv")
