@@ -6,7 +6,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import torch
 from safetensors.torch import load_file
@@ -19,6 +18,7 @@ from extract.versions import installed_versions
 from mmssl.data.graphs import csr_arrays, csr_tensors
 from mmssl.evaluation.ranking import Score, added, inner_product, item_graph_score
 from mmssl.recommend.model_card import model_card
+from mmssl.recommend.model_checks import problem_of
 from mmssl.recommend.model_files import (
     FEATURES,
     ITEM_GRAPH,
@@ -152,7 +152,7 @@ class SavedModel:
         Raises:
             ValueError: sizes that do not belong together, repeated ids, or vectors with NaN.
         """
-        problem = self._problem()
+        problem = problem_of(self)
         if problem:
             raise ValueError(f"this model cannot be saved: {problem}")
         with atomic_folder(folder) as new:
@@ -207,7 +207,7 @@ class SavedModel:
             model = cls._read(folder, manifest)
         except UNREADABLE as error:
             raise InputError(f"{folder}: not a whole model ({error})") from None
-        problem = model._problem(manifest)
+        problem = problem_of(model, manifest)
         if problem:
             raise InputError(f"{folder}: not a whole model ({problem})")
         return model
@@ -248,79 +248,3 @@ class SavedModel:
             val=seen["val"],
             **scoring,
         )
-
-    def _problem(self, manifest: ModelManifest | None = None) -> str | None:
-        """What does not fit together, in a few words; None when all is well."""
-        users, items = len(self.user_ids), len(self.item_ids)
-        for kind, ids in (("user", self.user_ids), ("item", self.item_ids)):
-            if len(set(ids)) != len(ids):
-                return f"a {kind} id occurs twice"
-        problem = self._scoring_problem()
-        if problem:
-            return problem
-        if manifest and (manifest.users, manifest.items, manifest.dim) != (users, items, self.dim):
-            return (
-                f"config.json counts {manifest.users} users, {manifest.items} items and"
-                f" {manifest.dim} dimensions, the files {users}, {items} and {self.dim}"
-            )
-        matrices = {"train": self.train, "val": self.val, **self.graphs}
-        for name, matrix in matrices.items():
-            if matrix.shape != (users, items):
-                return f"{name} is {matrix.shape[0]} x {matrix.shape[1]}, not {users} x {items}"
-        encoders = set(self.info.encoders)
-        for kind, given in (
-            ("graphs", set(self.graphs)),
-            ("parts", set(self.modality_parts)),
-            ("features", set(self.features)),
-        ):
-            if not given <= encoders:
-                return f"{kind} of {sorted(given)}, encoders of {sorted(encoders)}"
-        return self._parts_problem() or self._features_problem()
-
-    def _parts_problem(self) -> str | None:
-        for modality, part in self.modality_parts.items():
-            if self.user_vectors is None or self.item_vectors is None:
-                return f"a part of {modality}, but no vectors"
-            for given, whole in ((part.user, self.user_vectors), (part.item, self.item_vectors)):
-                if given.shape != whole.shape or given.dtype != torch.float32:
-                    return f"the part of {modality} is {tuple(given.shape)}, {given.dtype}"
-                if not bool(given.isfinite().all()):
-                    return f"the part of {modality} holds NaN or infinite values"
-        return None
-
-    def _features_problem(self) -> str | None:
-        for modality, given in self.features.items():
-            rows = len(self.item_ids)
-            shape = given.vectors.shape[:1] if given.vectors.ndim == 2 else None
-            if shape != (rows,) or given.present.shape != (rows,):
-                return f"features of {modality} of another number of items than {rows}"
-            if given.vectors.dtype != np.float32 or given.present.dtype != np.bool_:
-                return f"features of {modality} are {given.vectors.dtype}, {given.present.dtype}"
-            if not bool(np.isfinite(given.vectors).all()):
-                return f"features of {modality} hold NaN or infinite values"
-        return None
-
-    def _scoring_problem(self) -> str | None:
-        users, items = len(self.user_ids), len(self.item_ids)
-        if self.item_graph is not None:
-            if self.item_graph.shape != (items, items):
-                return f"the item graph is {self.item_graph.shape}, not {(items, items)}"
-            if not bool(np.isfinite(self.item_graph.data).all()):
-                return "the item graph holds NaN or infinite values"
-        if self.user_vectors is None or self.item_vectors is None:
-            if (self.user_vectors is None) != (self.item_vectors is None):
-                return "it has vectors of one side alone"
-            nothing = self.item_graph is None
-            return "it has neither vectors nor an item graph" if nothing else None
-        if self.user_vectors.ndim != 2:
-            return f"user vectors are {tuple(self.user_vectors.shape)}, not a matrix"
-        dim = self.user_vectors.shape[1]
-        sides = (("user", users, self.user_vectors), ("item", items, self.item_vectors))
-        for kind, count, vectors in sides:
-            if vectors.shape != (count, dim):
-                return f"{kind} vectors are {tuple(vectors.shape)}, not {(count, dim)}"
-            if vectors.dtype != torch.float32:
-                return f"{kind} vectors are {vectors.dtype}, not torch.float32"
-            if not bool(vectors.isfinite().all()):
-                return f"{kind} vectors hold NaN or infinite values"
-        return None
