@@ -29,6 +29,23 @@ class NewItems:
     features: dict[str, ItemFeatures]
     """By modality, a row an id; the modalities of the model."""
 
+    def placeable(self) -> "tuple[NewItems, list[str]]":
+        """Those that have a medium, and the ids of those that have none that could be read.
+
+        Raises:
+            InputError: none has any.
+        """
+        there = np.any([given.present for given in self.features.values()], axis=0)
+        kept = np.flatnonzero(there)
+        if not len(kept):
+            raise InputError("new items: not one medium of any of them could be read")
+        features = {
+            m: ItemFeatures(given.vectors[kept], given.present[kept])
+            for m, given in self.features.items()
+        }
+        left_out = [self.ids[row] for row in np.flatnonzero(~there)]
+        return NewItems([self.ids[row] for row in kept], features), left_out
+
 
 class ColdStart:
     """Places items in a model by their media alone.

@@ -148,10 +148,11 @@ def encoded(
 
 
 def _uri(model: SavedModel, modality: str, typed: Mapping[str, str]) -> str:
-    if modality in typed:
-        return typed[modality]
     uri = model.info.encoders[modality]
     why = obstacle(uri)
+    # What the person types encodes raw media: it does not do what was done to them afterwards.
+    if modality in typed and why != "transformed":
+        return typed[modality]
     if uri is None or why == "made elsewhere":
         raise InputError(
             f"{modality}: the model's features came ready-made: encode new items the same way and"

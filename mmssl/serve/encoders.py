@@ -50,14 +50,17 @@ class Encoders:
         uri = self.uri(modality, recorded)
         if uri is None:
             return f"the model's features of {modality} were made elsewhere: no encoder is known"
-        if modality in self._named:
-            return None
         try:
             why = obstacle(recorded)
         except InputError as error:
             return str(error)
+        # What a person names encodes raw media: it does not do what was done to them afterwards.
         if why == "transformed":
-            return f"the model's features of {modality} were transformed after encoding ({uri})"
+            return (
+                f"the model's features of {modality} were transformed after encoding ({recorded})"
+            )
+        if modality in self._named:
+            return None
         if why == "own code":
             return f"encoder {uri}: the model names it, but only a person may: --encoder"
         parsed = parse_uri(uri)

@@ -234,6 +234,12 @@ def test_media_that_cannot_be_read_leave_an_item_without_any(model, own, fresh, 
     assert found.features["audio"].present.tolist() == [False, True]
     cold_start = ColdStart(model, TowerSettings(dim=4, pairs=1, steps=4))
     refused("item 'new1': not one medium that could be read", cold_start.with_items, found)
+    placed, left_out = found.placeable()
+    assert placed.ids == ["new2"]
+    assert left_out == ["new1"]
+    assert cold_start.with_items(placed).item_ids == [*model.item_ids, "new2"]
+    (fresh / "new2.wav").write_bytes(b"no sound either")
+    refused("not one medium of any of them", encoded(model, str(fresh), device="cpu").placeable)
 
 
 def test_encoders_that_cannot_be_had_again_are_refused(model, fresh, tmp_path):
@@ -245,9 +251,14 @@ def test_encoders_that_cannot_be_had_again_are_refused(model, fresh, tmp_path):
         other = replace(model, info=model.info.model_copy(update={"encoders": encoders}))
         (fresh / "new2.png").unlink(missing_ok=True)
         refused(message, encoded, other, str(fresh))
-        # Typed, an encoder is taken as it is.
-        found = encoded(other, str(fresh), encoders={"audio": "melstats:64"}, device="cpu")
-        assert found.features["audio"].present.all()
+        typed = {"encoders": {"audio": "melstats:64"}, "device": "cpu"}
+        if uri is None:
+            # Typed, an encoder is taken as it is.
+            assert encoded(other, str(fresh), **typed).features["audio"].present.all()
+        else:
+            # What was done to the model's vectors afterwards would be left out.
+            with pytest.raises(InputError, match=message):
+                encoded(other, str(fresh), **typed)
 
 
 def test_what_does_not_apply_or_is_not_there_is_refused(model, own, fresh, tmp_path):
