@@ -1,13 +1,14 @@
 """New items by their media alone: Recall@20 among cold items, beside content kNN tuned alike.
 
-On a dataset of the split ``item-cold``: everything is chosen on the validation part's cold items;
-with ``--test`` the choice is then measured on the test part's, which are other items.
+On datasets of the split ``item-cold``, of several seeds, for a few popular items decide over one.
+Content kNN's modalities, neighbours and side are chosen on the validation part's cold items, as our
+settings were; with ``--test`` both are then measured on the test part's, which are other items.
 
-    python benchmarks/item_cold.py --data DATA --model RUN --out FOLDER [--test]
+    python benchmarks/item_cold.py --split DATA=RUN --split DATA=RUN --out FOLDER [--test]
 """
 
 import sys
-from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal
@@ -28,15 +29,11 @@ from mmssl.evaluation.evaluate import evaluate_scores
 from mmssl.evaluation.ranking import Score, item_graph_score
 from mmssl.evaluation.significance import bootstrap_intervals, sign_flip_test
 from mmssl.recommend.cold_start import ColdStart
-from mmssl.recommend.content_towers import TowerSettings
 from mmssl.recommend.model_folder import SavedModel
 
 K = 20
 CPU = torch.device("cpu")
-NEIGHBOURS = (1, 5, 10, 20, 100, 1000, 6710)
-RATES = (2e-3, 4e-3, 8e-3)
-DROPOUTS = (0.2, 0.5)
-SHRINKAGES = (1e-2, 1e-3)
+NEIGHBOURS = (5, 20, 100, 1000, 6710)
 
 
 class Split:
@@ -102,102 +99,80 @@ def _of_new_items(vectors: NDArray, known: NDArray[np.bool_], k: int) -> sp.csr_
     return sp.csr_array(whole)
 
 
-def best(
-    tried: list[tuple[dict, Callable[[], Score]]], split: Split, ties: int | None
-) -> tuple[dict, Callable[[], Score], list[dict]]:
-    """What has the highest validation recall, and all figures."""
-    figures = []
-    for settings, make in tried:
-        figures.append({**settings, "recall@20": float(split.recall(make(), ties=ties).mean())})
-        print(figures[-1], flush=True)
-    at = int(np.argmax([each["recall@20"] for each in figures]))
-    return *tried[at], figures
+@dataclass(frozen=True)
+class Measured:
+    """One split: each user's recall by both, and figures beside them."""
+
+    ours: NDArray
+    theirs: NDArray
+    figures: dict
 
 
-def compared(ours: NDArray, theirs: NDArray) -> dict[str, float]:
-    """Means, their difference with a paired bootstrap interval, and p of the sign-flip test."""
-    low, high = bootstrap_intervals((ours - theirs)[None])[0]
-    return {
-        "ours": float(ours.mean()),
-        "content kNN": float(theirs.mean()),
-        "difference": float((ours - theirs).mean()),
-        "low": float(low),
-        "high": float(high),
-        "p": float(sign_flip_test((ours - theirs)[None])[0]),
-    }
-
-
-def main(
-    data: Annotated[Path, typer.Option(help="A dataset of the split item-cold.")],
-    model: Annotated[Path, typer.Option(help="A run on it that takes media.")],
-    out: Annotated[Path, typer.Option(help="Folder of the figures.")],
-    test: Annotated[bool, typer.Option("--test", help="Read the test part, once.")] = False,
-    seeds: Annotated[int, typer.Option(help="Trainings of the towers in the last figures.")] = 5,
-) -> None:
-    """Choose on the validation part's cold items, and measure."""
+def measure(data: Path, model: Path, *, test: bool) -> Measured:
+    """Tune content kNN on the validation part's cold items, and measure both on one part."""
     dataset, saved = Dataset.open(data), SavedModel.load(model)
-    out.mkdir(parents=True, exist_ok=True)
     train = dataset.matrix("train")
     validation = Split(dataset, dataset.val, train)
     modalities = tuple(saved.features)
     sets = [(m,) for m in modalities] + ([modalities] if len(modalities) > 1 else [])
-    neighbours = [
-        (
-            {"modalities": "+".join(some), "k": k, "nearest of": side},
-            lambda some=some, k=k, side=side: content_knn(saved, some, k, side),
-        )
-        for some, k, side in product(sets, NEIGHBOURS, ("history", "new item"))
+    tried = [
+        (some, k, side) for some, k, side in product(sets, NEIGHBOURS, ("history", "new item"))
     ]
-
-    def placed(settings: TowerSettings) -> Score:
-        return ColdStart(saved, settings).with_cold_items().score(CPU)
-
-    towers = [
-        (
-            {"learning_rate": r, "dropout": p, "shrinkage": s},
-            lambda r=r, p=p, s=s: placed(TowerSettings(learning_rate=r, dropout=p, shrinkage=s)),
-        )
-        for r, p, s in product(RATES, DROPOUTS, SHRINKAGES)
-    ]
-    chosen, _, ours = best(towers, validation, ties=None)
-    figures = {"validation": {"towers": ours}, "chosen": {"towers": chosen}}
+    recalls = [float(validation.recall(content_knn(saved, *each), ties=1).mean()) for each in tried]
+    chosen = tried[int(np.argmax(recalls))]
     split = validation
     if test:
-        reader = f"benchmarks/item_cold.py --model {model}"
-        split = Split(
-            dataset, dataset.read_test(reader), sp.csr_array(train + dataset.matrix("val"))
-        )
-    scores = [placed(TowerSettings(**chosen, seed=seed)) for seed in range(seeds)]
-    by_seed = [split.recall(score) for score in scores]
-    mean = np.mean(by_seed, axis=0)
-    part = "test" if test else "validation"
-    result: dict = {
-        "users": len(mean),
+        seen = sp.csr_array(train + dataset.matrix("val"))
+        split = Split(dataset, dataset.read_test(f"benchmarks/item_cold.py --model {model}"), seen)
+    score, knn = ColdStart(saved).with_cold_items().score(CPU), content_knn(saved, *chosen)
+    ours, theirs = split.recall(score), split.recall(knn, ties=1)
+    draw = torch.Generator().manual_seed(0)
+    chance = torch.rand(len(dataset.item_ids), generator=draw, dtype=torch.float64)
+    figures = {
+        "data": data.name,
+        "users": len(ours),
         "cold items": int(split.cold.sum()),
-        "ours, by seed": [float(each.mean()) for each in by_seed],
-        "ours, all items": float(split.recall(scores[0], all_items=True).mean()),
-        "trained model as it is": float(split.recall(saved.score(CPU)).mean()),
-        "trained model as it is, all items": float(
-            split.recall(saved.score(CPU), all_items=True).mean()
-        ),
+        "ours": float(ours.mean()),
+        "content kNN": float(theirs.mean()),
+        "content kNN on validation": max(recalls),
+        "content kNN has": dict(zip(("modalities", "k", "nearest of"), chosen, strict=True)),
+        "chance": float(split.recall(lambda u: chance.expand(len(u), -1).clone()).mean()),
+        "ours, all items": float(split.recall(score, all_items=True).mean()),
+        "content kNN, all items": float(split.recall(knn, all_items=True, ties=1).mean()),
     }
-    for name, ties in (("lower row first", None), ("ties at random", 1)):
-        knn, make_knn, tried = best(neighbours, validation, ties)
-        figures["validation"][f"content kNN, {name}"] = tried
-        figures["chosen"][f"content kNN, {name}"] = knn
-        score = make_knn()
-        result[name] = compared(mean, split.recall(score, ties=ties))
-        result[f"content kNN, all items, {name}"] = float(
-            split.recall(score, all_items=True, ties=ties).mean()
-        )
-    order = torch.arange(len(dataset.item_ids), 0, -1).double()
-    rows = split.recall(lambda users: order.expand(len(users), -1).clone())
-    result["items in the order of their rows"] = float(rows.mean())
-    figures[part + " figures"] = result
-    write_json(out / f"item_cold-{part}.json", figures)
+    print(figures, flush=True)
+    return Measured(ours, theirs, figures)
+
+
+def main(
+    split: Annotated[
+        list[str],
+        typer.Option(help="DATA=RUN: a dataset of the split item-cold, a run on it; repeatable."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the figures.")],
+    test: Annotated[bool, typer.Option("--test", help="Read the test parts, once.")] = False,
+) -> None:
+    """Measure new items by their media beside content kNN, over several splits."""
+    out.mkdir(parents=True, exist_ok=True)
+    found = [measure(Path(a), Path(b), test=test) for a, b in (each.split("=") for each in split)]
+    differences = np.concatenate([each.ours - each.theirs for each in found])
+    low, high = bootstrap_intervals(differences[None])[0]
+    by_split = [each.figures["ours"] - each.figures["content kNN"] for each in found]
+    result = {
+        "splits": [each.figures for each in found],
+        "ours": float(np.mean([each.figures["ours"] for each in found])),
+        "content kNN": float(np.mean([each.figures["content kNN"] for each in found])),
+        "difference": float(differences.mean()),
+        "low": float(low),
+        "high": float(high),
+        "p": float(sign_flip_test(differences[None])[0]),
+        "difference by split": by_split,
+        "deviation over splits": float(np.std(by_split, ddof=1)) if by_split[1:] else None,
+    }
+    write_json(out / f"item_cold-{'test' if test else 'validation'}.json", result)
     for name, figure in result.items():
-        print(f"{name}: {figure}")
-    print(figures["chosen"])
+        if name != "splits":
+            print(f"{name}: {figure}")
 
 
 if __name__ == "__main__":

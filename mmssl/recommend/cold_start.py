@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from extract.errors import InputError
-from mmssl.recommend.content_towers import MediaSpace, Towers, TowerSettings
+from mmssl.recommend.content_towers import Towers, TowerSettings
+from mmssl.recommend.media_space import MediaSpace
 from mmssl.recommend.model_files import ItemFeatures, grown
 from mmssl.recommend.model_folder import SavedModel
 from mmssl.vectors import TwoSided
@@ -71,7 +72,7 @@ class ColdStart:
         settings = settings or TowerSettings()
         self._space = MediaSpace(model.features, self._known, settings.shrinkage)
         self._media = self._space.vectors(model.features)
-        self._towers = Towers.learn(model.train, self._media, settings)
+        self._towers = Towers.learn(model.train, self._media, settings, self._space.likenesses())
         self._users = self._towers.users(model.train, self._media)
         self._active = (np.diff(model.train.indptr) > 0).astype(np.float32)
         self._scale, self._level = self._calibrated()

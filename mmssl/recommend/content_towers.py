@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mmssl.objectives.softmax import sampled_softmax
-from mmssl.recommend.model_files import ItemFeatures
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class TowerSettings:
     """Interactions in a step."""
     negatives: int = 1024
     """Items that all of a step compare with, drawn uniformly."""
-    learning_rate: float = 4e-3
+    learning_rate: float = 2e-3
     """Of AdamW."""
     shrinkage: float = 1e-2
     """What is added to the variances of an embedding before it is whitened, as a share of the
@@ -43,62 +42,13 @@ _STEPS_BETWEEN, _PATIENCE = 10, 10
 _HELD_OUT, _MOST_HELD_OUT, _JUDGES = 0.1, 2000, 4096
 
 
-class MediaSpace:
-    """The raw embeddings of all modalities as one vector an item.
-
-    Each modality is whitened by the items that are known from interactions, x = V^T (e - mean) /
-    sqrt(w + shrinkage max w) with the eigenvectors V and eigenvalues w of their covariance, and
-    scaled to length one; a modality that an item lacks is zero. An encoder's few strong directions
-    would drown the others, which are many and tell users apart (docs/cold_start.md).
-    """
-
-    def __init__(
-        self,
-        features: Mapping[str, ItemFeatures],
-        known: NDArray[np.bool_],
-        shrinkage: float,
-    ) -> None:
-        """Take the statistics of the items that are ``known``, (I,) bool."""
-        self.widths = {m: given.vectors.shape[1] for m, given in features.items()}
-        self._means: dict[str, NDArray[np.float32]] = {}
-        self._maps: dict[str, NDArray[np.float32]] = {}
-        for modality, given in features.items():
-            vectors = given.vectors[given.present & known].astype(np.float64)
-            width = vectors.shape[1]
-            mean = vectors.mean(axis=0) if len(vectors) else np.zeros(width)
-            centred = vectors - mean
-            values, directions = np.linalg.eigh(centred.T @ centred / max(1, len(vectors)))
-            values = values.clip(min=0)
-            spread = np.sqrt(values + shrinkage * values[-1])
-            # Nothing varies: there is nothing to tell items apart by.
-            scale = np.divide(1, spread, out=np.zeros(width), where=spread > 0)
-            self._means[modality] = mean.astype(np.float32)
-            self._maps[modality] = (directions * scale).astype(np.float32)
-
-    def columns(self) -> dict[str, slice]:
-        """Where each modality's numbers stand."""
-        ends = np.cumsum(list(self.widths.values()))
-        return {
-            m: slice(int(end) - width, int(end))
-            for (m, width), end in zip(self.widths.items(), ends, strict=True)
-        }
-
-    def vectors(self, features: Mapping[str, ItemFeatures]) -> NDArray[np.float32]:
-        """(n, D) float32 of n items, D the sum of the modalities' dimensions."""
-        blocks = []
-        for modality in self.widths:
-            given = features[modality]
-            white = (given.vectors - self._means[modality]) @ self._maps[modality]
-            white *= given.present[:, None]
-            blocks.append(white / np.linalg.norm(white, axis=1, keepdims=True).clip(min=1e-12))
-        return np.concatenate(blocks, axis=1).astype(np.float32)
-
-
 @dataclass(frozen=True)
 class Towers:
     """Learned towers: a user's score of an item is c_u . W' x_i + b . x_i.
 
     c_u = W (sum of x_j over the user's items j) / sqrt(their number), x as of ``MediaSpace``.
+    Beside what was learned W and W' hold a modality's plain likeness, which learns nothing and
+    misleads less: together they rank new items better than either (docs/cold_start.md).
     """
 
     user_weights: NDArray[np.float32]
@@ -110,7 +60,11 @@ class Towers:
 
     @classmethod
     def learn(
-        cls, history: sp.csr_array, media: NDArray[np.float32], settings: TowerSettings
+        cls,
+        history: sp.csr_array,
+        media: NDArray[np.float32],
+        settings: TowerSettings,
+        likenesses: Mapping[str, NDArray[np.float32]] | None = None,
     ) -> "Towers":
         """Learn from who liked what.
 
@@ -121,8 +75,13 @@ class Towers:
             history: (U, I) of ones, at least one stored.
             media: (I, D) as of ``MediaSpace``.
             settings: how.
+            likenesses: those of ``MediaSpace``, of which the one that ranks held-out items best
+                stands beside what is learned, with the same spread of scores; none when left out.
         """
-        steps = chosen_steps(history, media, settings) if settings.steps is None else settings.steps
+        held_out = HeldOut(history, media, settings.seed)
+        steps = settings.steps
+        if steps is None:
+            steps = chosen_steps(history, media, settings, held_out)
         pairs = []
         for number in range(settings.pairs):
             pair = _Pair(history, media, settings, number)
@@ -131,10 +90,21 @@ class Towers:
         # Divided, so that the product of all is the mean of the pairs' scores.
         share = np.float32(1 / len(pairs))
         item_weights: NDArray[np.float32] = np.concatenate([p.item_weights for p in pairs], axis=1)
-        return cls(
+        learned = cls(
             np.concatenate([pair.user_weights for pair in pairs], axis=1),
             np.multiply(item_weights, share, dtype=np.float32),
             np.stack([pair.bias for pair in pairs]).mean(axis=0, dtype=np.float32),
+        )
+        plain = [cls(w, w, np.zeros(len(w), np.float32)) for w in (likenesses or {}).values()]
+        if not plain:
+            return learned
+        best = max(plain, key=held_out.quality)
+        ratio = held_out.spread(learned) / max(held_out.spread(best), 1e-12)
+        beside = np.multiply(best.item_weights, ratio, dtype=np.float32)
+        return cls(
+            np.concatenate([learned.user_weights, best.user_weights], axis=1),
+            np.concatenate([learned.item_weights, beside], axis=1),
+            learned.bias,
         )
 
     def users(self, history: sp.csr_array, media: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -150,42 +120,71 @@ def mean_media(history: sp.csr_array, media: NDArray[np.float32]) -> NDArray[np.
     return mean
 
 
-def chosen_steps(history: sp.csr_array, media: NDArray[np.float32], settings: TowerSettings) -> int:
-    """How many steps serve new items best: found on a tenth of the items, held out at random.
+class HeldOut:
+    """A tenth of the items, held out at random, and the users who interacted with them.
 
-    One pair of towers learns from the other items; every 10 steps it ranks the held-out ones for
-    the users who interacted with them, by the rest of their histories. The best mean reciprocal
-    rank decides.
+    What ranks them for these users, by the rest of their histories, ranks new items.
+    """
+
+    def __init__(self, history: sp.csr_array, media: NDArray[np.float32], seed: int) -> None:
+        """Draw the items of (U, I) histories; ``media`` are (I, D)."""
+        draw = np.random.default_rng(seed)
+        known = np.unique(history.indices)
+        count = min(_MOST_HELD_OUT, max(1, round(_HELD_OUT * len(known))))
+        held = np.sort(draw.choice(known, count, replace=False))
+        left = np.ones(history.shape[1], dtype=np.float32)
+        left[held] = 0
+        self.rest = sp.csr_array(history @ sp.diags_array(left))
+        self.rest.eliminate_zeros()
+        wanted = sp.csr_array(history[:, held])
+        judges = np.flatnonzero((np.diff(wanted.indptr) > 0) & (np.diff(self.rest.indptr) > 0))
+        self.judges = np.sort(draw.choice(judges, min(_JUDGES, len(judges)), replace=False))
+        self._liked = wanted[self.judges].tocoo().coords
+        self._profiles = mean_media(sp.csr_array(self.rest[self.judges]), media)
+        self._held = media[held]
+
+    def quality(self, towers: Towers) -> float:
+        """The mean reciprocal rank of what was held out; 0 where nobody can tell."""
+        if not len(self.judges):
+            return 0.0
+        ranks = (-self._scores(towers)).argsort(axis=1, kind="stable").argsort(axis=1)
+        return float((1 / (1 + ranks[self._liked])).mean())
+
+    def spread(self, towers: Towers) -> float:
+        """The deviation of the scores; 0 where nobody can tell."""
+        return float(self._scores(towers).std()) if len(self.judges) else 0.0
+
+    def _scores(self, towers: Towers) -> NDArray[np.float32]:
+        scores = (self._profiles @ towers.user_weights) @ (self._held @ towers.item_weights).T
+        scores += self._held @ towers.bias
+        return np.asarray(scores, dtype=np.float32)
+
+
+def chosen_steps(
+    history: sp.csr_array,
+    media: NDArray[np.float32],
+    settings: TowerSettings,
+    held_out: HeldOut | None = None,
+) -> int:
+    """How many steps serve new items best: one pair learns without the held-out items.
+
+    Every 10 steps it ranks them; the best mean reciprocal rank decides.
 
     Args:
         history: (U, I) of ones.
         media: (I, D).
         settings: how the towers are learned.
+        held_out: the items to judge by; drawn when left out.
     """
-    draw = np.random.default_rng(settings.seed)
-    known = np.unique(history.indices)
-    count = min(_MOST_HELD_OUT, max(1, round(_HELD_OUT * len(known))))
-    held = np.sort(draw.choice(known, count, replace=False))
-    left = np.ones(history.shape[1], dtype=np.float32)
-    left[held] = 0
-    rest = sp.csr_array(history @ sp.diags_array(left))
-    rest.eliminate_zeros()
-    wanted = sp.csr_array(history[:, held])
-    judges = np.flatnonzero((np.diff(wanted.indptr) > 0) & (np.diff(rest.indptr) > 0))
-    if not len(judges):
+    held_out = held_out or HeldOut(history, media, settings.seed)
+    if not len(held_out.judges):
         return _STEPS_BETWEEN
-    judges = np.sort(draw.choice(judges, min(_JUDGES, len(judges)), replace=False))
-    liked = wanted[judges].tocoo().coords
-    pair = _Pair(rest, media, settings, settings.pairs)
+    pair = _Pair(held_out.rest, media, settings, settings.pairs)
     best, steps, done = -1.0, 0, 0
     while done - steps < _PATIENCE * _STEPS_BETWEEN:
         pair.train(_STEPS_BETWEEN)
         done += _STEPS_BETWEEN
-        towers = pair.towers()
-        scores = towers.users(rest[judges], media) @ (media[held] @ towers.item_weights).T
-        scores += media[held] @ towers.bias
-        ranks = (-scores).argsort(axis=1, kind="stable").argsort(axis=1)
-        quality = float((1 / (1 + ranks[liked])).mean())
+        quality = held_out.quality(pair.towers())
         if quality > best:
             best, steps = quality, done
     return steps

@@ -168,15 +168,15 @@ def recommend(
             )
         else:
             found = from_stores(saved, pairs("--new-features", new_features))
-        placed, left_out = found.placeable()
+        placed, unreadable = found.placeable()
         saved = ColdStart(saved).with_items(placed)
         added_items = placed.ids
         lines.append(f"new items: {len(added_items):,}, placed by their media")
-        if left_out:
-            more = ", ..." if left_out[1:] else ""
+        if unreadable:
+            more = ", ..." if unreadable[1:] else ""
             lines.append(
-                f"new items left out, for no medium of theirs could be read: {len(left_out):,}"
-                f" ('{left_out[0]}'{more})"
+                f"new items left out, for no medium of theirs could be read: {len(unreadable):,}"
+                f" ('{unreadable[0]}'{more})"
             )
     recommender = Recommender(saved, device)
     caps = read_caps(cap, items, recommender.item_ids, id_column) if cap else []

@@ -7,9 +7,10 @@ from scipy.sparse import csr_array
 
 from extract.errors import InputError
 from mmssl.recommend.cold_start import ColdStart, NewItems, features_of
-from mmssl.recommend.content_towers import MediaSpace, Towers, TowerSettings
+from mmssl.recommend.content_towers import Towers, TowerSettings
 from mmssl.recommend.explain import Explainer
 from mmssl.recommend.fold_in import FoldIn
+from mmssl.recommend.media_space import MediaSpace
 from mmssl.recommend.model_files import ItemFeatures
 from mmssl.recommend.model_folder import SavedModel
 from mmssl.recommend.recommender import Recommender

@@ -5,12 +5,12 @@ import pytest
 from scipy.sparse import csr_array
 
 from mmssl.recommend.content_towers import (
-    MediaSpace,
     Towers,
     TowerSettings,
     chosen_steps,
     mean_media,
 )
+from mmssl.recommend.media_space import MediaSpace
 from mmssl.recommend.model_files import ItemFeatures
 
 DRAW = np.random.default_rng(7)

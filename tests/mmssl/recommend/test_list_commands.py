@@ -223,11 +223,17 @@ def test_options_that_do_nothing_or_cannot_be_met_are_refused(
     assert not (tmp_path / "recs.parquet").exists()
 
 
-def test_new_items_that_no_medium_was_read_of_are_one_line(run, sounds, capsys, tmp_path):
+def test_new_items_that_no_medium_was_read_of_are_left_out_and_told(run, sounds, capsys, tmp_path):
     (sounds / "new2.wav").write_bytes(b"no sound")
     command = ["recommend", "--model", run, "--out", tmp_path / "r.csv", "--new-items", sounds]
+    code, out, _ = run_cli(capsys, *command, "--device", "cpu")
+    assert code == 0
+    told = "new items left out, for no medium of theirs could be read: 1 ('new2')"
+    assert told in "\n".join(out)
+    for sound in sounds.iterdir():
+        sound.write_bytes(b"no sound")
     _, _, err = run_cli(capsys, *command, "--device", "cpu")
-    assert "error: item 'new2': not one medium that could be read; leave it out" in err
+    assert "error: new items: not one medium of any of them could be read" in err
 
 
 def test_a_model_without_media_places_nothing(model, capsys, sounds, tmp_path):
