@@ -46,7 +46,7 @@ def expected(model: SavedModel, features) -> np.ndarray:
     known, active = (model.train.toarray().any(axis=axis) for axis in (0, 1))
     space = MediaSpace(model.features, known, SETTINGS.shrinkage)
     media = space.vectors(model.features)
-    towers = Towers.learn(model.train, media, SETTINGS)
+    towers = Towers.learn(model.train, media, SETTINGS, space.likenesses())
 
     def of(items):
         users = towers.users(model.train, media)

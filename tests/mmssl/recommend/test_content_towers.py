@@ -5,6 +5,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from mmssl.recommend.content_towers import (
+    HeldOut,
     Towers,
     TowerSettings,
     chosen_steps,
@@ -142,3 +143,50 @@ def test_the_number_of_steps_is_that_which_served_held_out_items_best():
     one = csr_array(([1.0, 1.0], ([0, 1], [3, 3])), shape=(24, 32), dtype=np.float32)
     assert chosen_steps(one, media, SMALL) == 10
     assert np.isfinite(Towers.learn(one, media, replace(SMALL, steps=None)).item_weights).all()
+
+
+def test_likeness_undoes_the_whitening():
+    draw = np.random.default_rng(3)
+    # Directions of very different spread, which whitening makes alike.
+    vectors = (draw.normal(size=(40, 5)) * [9, 3, 1, 0.5, 0.1] + 4).astype(np.float32)
+    there = np.ones(40, dtype=np.bool_)
+    given = {
+        "image": ItemFeatures(vectors, there),
+        "audio": ItemFeatures(vectors[:, :2].copy(), there),
+    }
+    space = MediaSpace(given, there, 0.0)
+    media, weights = space.vectors(given), space.likenesses()["image"]
+    assert weights.shape == (7, 5)
+    assert not weights[5:].any()
+
+    def cosines(rows):
+        rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return rows @ rows.T
+
+    np.testing.assert_allclose(
+        cosines(media @ weights), cosines(vectors - vectors.mean(axis=0)), atol=1e-4
+    )
+
+
+def test_the_likeness_that_ranks_best_stands_beside_with_the_same_spread():
+    draw = np.random.default_rng(5)
+    kinds = np.arange(60) % 2
+    # The first two numbers tell the kind that users like; the others tell nothing.
+    media = np.concatenate([np.eye(2)[kinds] * 2 - 1, draw.normal(size=(60, 2))], axis=1).astype(
+        np.float32
+    )
+    liked = (np.arange(80)[:, None] % 2 == kinds) & (draw.random((80, 60)) < 0.3)
+    history = csr_array(liked.astype(np.float32))
+    telling = np.eye(4, dtype=np.float32)[:, :2]
+    idle = np.eye(4, dtype=np.float32)[:, 2:]
+    settings = TowerSettings(dim=3, pairs=1, steps=5)
+    learned = Towers.learn(history, media, settings)
+    both = Towers.learn(history, media, settings, {"idle": idle, "telling": telling})
+    np.testing.assert_array_equal(both.user_weights[:, :3], learned.user_weights)
+    np.testing.assert_array_equal(both.user_weights[:, 3:], telling)
+    scale = both.item_weights[0, 3]
+    np.testing.assert_allclose(both.item_weights[:, 3:], telling * scale)
+    judged = HeldOut(history, media, settings.seed)
+    beside = Towers(telling, telling * scale, np.zeros(4, np.float32))
+    assert judged.spread(beside) == pytest.approx(judged.spread(learned), rel=1e-4)
+    assert judged.quality(beside) > judged.quality(Towers(idle, idle, np.zeros(4, np.float32)))
