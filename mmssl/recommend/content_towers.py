@@ -36,9 +36,9 @@ class TowerSettings:
     seed: int = 0
 
 
-# How the number of steps is found: looked at after every 10, ended by 10 looks that bring nothing,
-# a tenth of the items held out, at most 2,000, and users enough to tell.
-_STEPS_BETWEEN, _PATIENCE = 10, 10
+# How the number of steps is found: looked at after every 10, 500 at most, ended by 10 looks that
+# bring nothing, a tenth of the items held out, at most 2,000, and users enough to tell.
+_STEPS_BETWEEN, _MOST_STEPS, _PATIENCE = 10, 500, 10
 _HELD_OUT, _MOST_HELD_OUT, _JUDGES = 0.1, 2000, 4096
 
 
@@ -181,7 +181,7 @@ def chosen_steps(
         return _STEPS_BETWEEN
     pair = _Pair(held_out.rest, media, settings, settings.pairs)
     best, steps, done = -1.0, 0, 0
-    while done - steps < _PATIENCE * _STEPS_BETWEEN:
+    while done < min(_MOST_STEPS, steps + _PATIENCE * _STEPS_BETWEEN):
         pair.train(_STEPS_BETWEEN)
         done += _STEPS_BETWEEN
         quality = held_out.quality(pair.towers())

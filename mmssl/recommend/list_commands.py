@@ -169,6 +169,7 @@ def recommend(
         else:
             found = from_stores(saved, pairs("--new-features", new_features))
         placed, unreadable = found.placeable()
+        print("learning from the interactions how to place new items", file=sys.stderr, flush=True)
         saved = ColdStart(saved).with_items(placed)
         added_items = placed.ids
         lines.append(f"new items: {len(added_items):,}, placed by their media")
