@@ -1,5 +1,7 @@
 """Errors that are meant for people: the front door prints them as one line, without a traceback."""
 
+from importlib.util import find_spec
+
 
 class InputError(Exception):
     """Something a person gave us cannot be used; the message says what, where and what to do.
@@ -22,6 +24,21 @@ def missing_extra(extra: str, needed_by: str) -> InputError:
     return InputError(
         f"{needed_by} needs the extra '{extra}': run  pip install 'mmssl-toolkit[{extra}]'"
     )
+
+
+def require_extra(extra: str, needed_by: str, *modules: str) -> None:
+    """Say that an extra is missing before any work is done, not after.
+
+    Args:
+        extra: its name.
+        needed_by: what needs it.
+        modules: top-level modules that it installs.
+
+    Raises:
+        InputError: one of them is not installed.
+    """
+    if any(find_spec(module) is None for module in modules):
+        raise missing_extra(extra, needed_by)
 
 
 _SHOWN = 10

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from extract.commands import DeviceOption
-from extract.errors import InputError, missing_extra
+from extract.errors import InputError, require_extra
 
+_PLOTS_AND_SEARCHES = ("matplotlib", "optuna")
 DataOption = Annotated[Path, typer.Option(help="The dataset.")]
 
 
@@ -35,15 +36,6 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _require_extra(command: str) -> None:
-    """What is missing is said before hours of training, not after."""
-    try:
-        import matplotlib  # noqa: F401
-        import optuna  # noqa: F401
-    except ImportError:
-        raise missing_extra("compare", command) from None
-
-
 def compare(
     config: Annotated[Path, typer.Option(help="YAML: models, seeds, metrics, reference.")],
     data: DataOption,
@@ -59,7 +51,7 @@ def compare(
     device: DeviceOption = "auto",
 ) -> None:
     """Train models with several seeds on one dataset and compare them in one table."""
-    _require_extra("compare")
+    require_extra("compare", "compare", *_PLOTS_AND_SEARCHES)
     from mmssl.comparison.compare import compare as run
 
     with exits_when_stopped():
@@ -83,7 +75,7 @@ def tune(
     device: DeviceOption = "auto",
 ) -> None:
     """Find settings on validation: a search over a typed space, the same budget for any model."""
-    _require_extra("tune")
+    require_extra("compare", "tune", *_PLOTS_AND_SEARCHES)
     from mmssl.tuning.tune import tune as run
 
     with exits_when_stopped():

@@ -86,36 +86,30 @@ def _propagated(
 ) -> dict[str, TwoSided]:
     """The parts of c: the same recursion as ``propagate``, for the parts and for their total."""
     parts = dict(start)
-    user = ids.user + torch.stack([part.user for part in parts.values()]).sum(dim=0)
-    item = ids.item + torch.stack([part.item for part in parts.values()]).sum(dim=0)
+    whole = TwoSided(
+        ids.user + torch.stack([part.user for part in parts.values()]).sum(dim=0),
+        ids.item + torch.stack([part.item for part in parts.values()]).sum(dim=0),
+    )
     sums = dict(parts)
 
-    def step(
-        graph: Graph, part: TwoSided, whole: Tensor, media: SparseMatrix | None, own: Tensor | None
-    ) -> TwoSided:
-        next_user = graph.to_users @ part.item
+    def step(graph: Graph, side: TwoSided, beside_items: Tensor | None) -> TwoSided:
+        """A layer's sides from those below, and what its items get besides from items."""
+        next_user = graph.to_users @ side.item
         if beside.users is not None:
-            next_user = next_user + beside.users @ part.user
+            next_user = next_user + beside.users @ side.user
         alternating = backbone.propagation_order == "alternating"
-        next_item = graph.to_items @ (next_user if alternating else part.user)
-        if own is not None:
-            # An item among its own neighbours: what it keeps stays of the kind that it was.
-            next_item = next_item + own[:, None] * part.item
-        if media is not None:
-            next_item = next_item + media @ whole
-        return TwoSided(next_user, next_item)
+        next_item = graph.to_items @ (next_user if alternating else side.user)
+        return TwoSided(next_user, next_item if beside_items is None else next_item + beside_items)
 
-    own, media = _own_and_media(beside, item)
+    own, media = _own_and_media(beside, whole.item)
     for graph in layers:
-        following = {m: step(graph, part, item, media.get(m), own) for m, part in parts.items()}
-        next_user = graph.to_users @ item
-        if beside.users is not None:
-            next_user = next_user + beside.users @ user
-        alternating = backbone.propagation_order == "alternating"
-        next_item = graph.to_items @ (next_user if alternating else user)
-        if beside.items is not None:
-            next_item = next_item + beside.items @ item
-        user, item, parts = next_user, next_item, following
+        following = {}
+        for m, part in parts.items():
+            # An item among its own neighbours: what it keeps stays of the kind that it was.
+            kept = None if own is None else own[:, None] * part.item + media[m] @ whole.item
+            following[m] = step(graph, part, kept)
+        whole = step(graph, whole, None if beside.items is None else beside.items @ whole.item)
+        parts = following
         sums = {
             m: TwoSided(sums[m].user + part.user, sums[m].item + part.item)
             for m, part in parts.items()

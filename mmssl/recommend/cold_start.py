@@ -29,6 +29,8 @@ class NewItems:
     """Original ids."""
     features: dict[str, ItemFeatures]
     """By modality, a row an id; the modalities of the model."""
+    known: tuple[str, ...] = ()
+    """Ids that were brought too, but that the model knows: these stay what they are."""
 
     def placeable(self) -> "tuple[NewItems, list[str]]":
         """Those that have a medium, and the ids of those that have none that could be read.
@@ -45,7 +47,7 @@ class NewItems:
             for m, given in self.features.items()
         }
         left_out = [self.ids[row] for row in np.flatnonzero(~there)]
-        return NewItems([self.ids[row] for row in kept], features), left_out
+        return NewItems([self.ids[row] for row in kept], features, self.known), left_out
 
 
 class ColdStart:

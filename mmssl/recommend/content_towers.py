@@ -250,7 +250,7 @@ class _Pair:
         positives, shared = item[: len(users)], item[len(users) :]
         loss = sampled_softmax(user, positives, shared, liked[:, None] == others, 1.0)
         self._optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         self._optimiser.step()
 
     def _dropped(self, vectors: Tensor) -> Tensor:

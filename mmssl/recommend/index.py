@@ -10,10 +10,11 @@ from typing import Any, Literal, Self
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from extract.errors import InputError, missing_extra
-from extract.files import atomic_folder, read_json, sha256_file, write_json
+from extract.files import atomic_folder, sha256_file, write_json
+from mmssl.recommend.manifests import read_versioned, require_whole
 
 IndexKind = Literal["flat", "hnsw", "ivf"]
 
@@ -198,11 +199,8 @@ class VectorIndex:
         """
         faiss = _faiss()
         manifest = _read_manifest(folder / _MANIFEST)
-        for name, digest in manifest.files.items():
-            if not (folder / name).is_file():
-                raise InputError(f"{folder / name}: missing; build the index anew")
-            if sha256_file(folder / name) != digest:
-                raise InputError(f"{folder / name}: changed or damaged; build the index anew")
+        anew = "build the index anew"
+        require_whole(folder, manifest.files, anew, f"; {anew}")
         try:
             index = faiss.read_index(str(folder / _INDEX))
         except RuntimeError:
@@ -276,16 +274,7 @@ def _checked(vectors: NDArray[np.float32], dim: int | None = None) -> NDArray[np
 def _read_manifest(path: Path) -> _Manifest:
     if not path.is_file():
         raise InputError(f"{path.parent}: no index here (no {path.name})")
-    values = read_json(path)
-    found = values.get("schema_version") if isinstance(values, dict) else None
-    if found != 1:
-        raise InputError(f"{path}: schema version {found!r}; this version reads 1")
-    try:
-        manifest = _Manifest.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{path}: {where}: {first['msg']}") from None
+    manifest = read_versioned(path, _Manifest)
     # Nothing outside the folder is opened, and nothing in it without its digest.
     if not {_INDEX} <= set(manifest.files) <= {_INDEX, _IDS}:
         raise InputError(f"{path}: files: expected the digests of {_INDEX} and {_IDS}")

@@ -16,6 +16,7 @@ from extract.errors import InputError
 from mmssl.command_options import ModelOption, ProjectOption, chosen_model, pairs
 
 if TYPE_CHECKING:
+    from mmssl.recommend.cold_start import NewItems
     from mmssl.recommend.model_folder import SavedModel
 
 
@@ -151,7 +152,6 @@ def recommend(
             lines.append(f"unknown items in these histories skipped: {left_out:,}")
     added_items: list[str] = []
     if fresh:
-        from mmssl.recommend.cold_start import ColdStart
         from mmssl.recommend.new_items import encoded, from_stores
 
         if new_items:
@@ -168,17 +168,8 @@ def recommend(
             )
         else:
             found = from_stores(saved, pairs("--new-features", new_features))
-        placed, unreadable = found.placeable()
-        print("learning from the interactions how to place new items", file=sys.stderr, flush=True)
-        saved = ColdStart(saved).with_items(placed)
-        added_items = placed.ids
-        lines.append(f"new items: {len(added_items):,}, placed by their media")
-        if unreadable:
-            more = ", ..." if unreadable[1:] else ""
-            lines.append(
-                f"new items left out, for no medium of theirs could be read: {len(unreadable):,}"
-                f" ('{unreadable[0]}'{more})"
-            )
+        saved, added_items, told = _with_items(saved, found)
+        lines += told
     recommender = Recommender(saved, device)
     caps = read_caps(cap, items, recommender.item_ids, id_column) if cap else []
 
@@ -225,6 +216,25 @@ def _with_users(
             for user, items in histories.items()
         }
     return FoldIn(saved).with_users(histories), list(histories), len(unknown)
+
+
+def _with_items(
+    saved: "SavedModel", found: "NewItems"
+) -> "tuple[SavedModel, list[str], list[str]]":
+    """The model with new items, their ids, and what is to be told of those that were brought."""
+    from mmssl.recommend.cold_start import ColdStart
+
+    placed, unreadable = found.placeable()
+    print("learning from the interactions how to place new items", file=sys.stderr, flush=True)
+    grown = ColdStart(saved).with_items(placed)
+    lines = [f"new items: {len(placed.ids):,}, placed by their media"]
+    for ids, why in (
+        (unreadable, "new items left out, for no medium of theirs could be read"),
+        (found.known, "items that the model knows already, left as they are"),
+    ):
+        if ids:
+            lines.append(f"{why}: {len(ids):,} ('{ids[0]}'{', ...' if ids[1:] else ''})")
+    return grown, placed.ids, lines
 
 
 def similar(

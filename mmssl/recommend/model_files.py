@@ -8,15 +8,15 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from scipy.sparse import csr_array
 from torch import Tensor
 
 from extract.errors import InputError
-from extract.files import read_json
 from mmssl.data.graphs import csr_arrays, csr_tensors
+from mmssl.recommend.manifests import read_versioned
 from mmssl.recommend.model_info import ModelInfo
 from mmssl.vectors import TwoSided
 
@@ -75,16 +75,7 @@ def read_model_manifest(path: Path) -> ModelManifest:
     Raises:
         InputError: not one of this version, or it names other files than a model has.
     """
-    values = read_json(path)
-    found = values.get("schema_version") if isinstance(values, dict) else None
-    if found != 1:
-        raise InputError(f"{path}: schema version {found!r}; this version reads 1")
-    try:
-        manifest = ModelManifest.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{path}: {where}: {first['msg']}") from None
+    manifest = read_versioned(path, ModelManifest)
     # Nothing outside the folder is opened, and nothing in it without its digest.
     wanted = FILES | {VECTORS if manifest.dim is not None else ITEM_GRAPH}
     if not wanted <= set(manifest.files) <= wanted | {ITEM_GRAPH, PARTS, FEATURES}:

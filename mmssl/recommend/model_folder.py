@@ -17,6 +17,7 @@ from extract.files import atomic_folder, sha256_file, write_json, write_text
 from extract.versions import installed_versions
 from mmssl.data.graphs import csr_arrays, csr_tensors
 from mmssl.evaluation.ranking import Score, added, inner_product, item_graph_score
+from mmssl.recommend.manifests import require_whole
 from mmssl.recommend.model_card import model_card
 from mmssl.recommend.model_checks import problem_of
 from mmssl.recommend.model_files import (
@@ -198,11 +199,9 @@ class SavedModel:
                 " name the folder of a finished run"
             )
         manifest = read_model_manifest(folder / "config.json")
-        for name, digest in manifest.files.items():
-            if not (folder / name).is_file():
-                raise InputError(f"{folder / name}: missing; the model folder is not complete")
-            if sha256_file(folder / name) != digest:
-                raise InputError(f"{folder / name}: changed or damaged since the model was saved")
+        require_whole(
+            folder, manifest.files, "the model folder is not complete", " since the model was saved"
+        )
         try:
             model = cls._read(folder, manifest)
         except UNREADABLE as error:

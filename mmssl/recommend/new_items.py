@@ -47,9 +47,8 @@ def from_stores(model: SavedModel, stores: Mapping[str, str], *, checked: bool =
             )
         found[modality] = source
     known = set(model.item_ids)
-    ids = list(
-        dict.fromkeys(id_ for source in found.values() for id_ in source.ids if id_ not in known)
-    )
+    brought = list(dict.fromkeys(id_ for source in found.values() for id_ in source.ids))
+    ids = [id_ for id_ in brought if id_ not in known]
     if not ids:
         raise InputError(f"{', '.join(stores.values())}: no item that the model does not know")
     index = IdMap(ids, "item")
@@ -60,7 +59,7 @@ def from_stores(model: SavedModel, stores: Mapping[str, str], *, checked: bool =
         if modality in found:
             vectors, present = found[modality].aligned(index)
         features[modality] = ItemFeatures(vectors, present)
-    return NewItems(ids, features)
+    return NewItems(ids, features, tuple(id_ for id_ in brought if id_ in known))
 
 
 def encoded(

@@ -86,15 +86,7 @@ def read_ids(
         return _typed(given.split(","), known, kind, option, "place")
     if suffix == ".txt":
         return _typed(read_id_lines(path), known, kind, str(path), "line")
-    frame = read_table(path)
-    names = [name for name in DEFAULT_NAMES[kind] if name in frame.columns]
-    if not names:
-        raise InputError(
-            f"{path}: no column of {kind} ids; expected {' or '.join(DEFAULT_NAMES[kind])}, found"
-            f" {', '.join(frame.columns)}"
-        )
-    ids = id_texts(path, frame[names[0]]).fill_null("").to_list()
-    return _without_empty(ids, kind, str(path), "row")
+    return _id_column(path, read_table(path), kind)
 
 
 def read_histories(path: Path) -> dict[str, list[str]]:
@@ -106,20 +98,22 @@ def read_histories(path: Path) -> dict[str, list[str]]:
     if not _is_file(path):
         raise InputError(f"{path}: no such file")
     frame = read_table(path)
-    columns = []
-    for kind in ("user", "item"):
-        names = [name for name in DEFAULT_NAMES[kind] if name in frame.columns]
-        if not names:
-            raise InputError(
-                f"{path}: no column of {kind} ids; expected {' or '.join(DEFAULT_NAMES[kind])},"
-                f" found {', '.join(frame.columns)}"
-            )
-        ids = id_texts(path, frame[names[0]]).fill_null("").to_list()
-        columns.append(_without_empty(ids, kind, str(path), "row"))
+    users, items = _id_column(path, frame, "user"), _id_column(path, frame, "item")
     histories: dict[str, list[str]] = {}
-    for user, item in zip(*columns, strict=True):
+    for user, item in zip(users, items, strict=True):
         histories.setdefault(user, []).append(item)
     return histories
+
+
+def _id_column(path: Path, frame: pl.DataFrame, kind: Literal["user", "item"]) -> list[str]:
+    names = [name for name in DEFAULT_NAMES[kind] if name in frame.columns]
+    if not names:
+        raise InputError(
+            f"{path}: no column of {kind} ids; expected {' or '.join(DEFAULT_NAMES[kind])}, found"
+            f" {', '.join(frame.columns)}"
+        )
+    ids = id_texts(path, frame[names[0]]).fill_null("").to_list()
+    return _without_empty(ids, kind, str(path), "row")
 
 
 def _typed(ids: list[str], known: Container[str], kind: str, where: str, unit: str) -> list[str]:

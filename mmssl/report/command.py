@@ -6,17 +6,8 @@ from typing import Annotated
 import typer
 
 from extract.commands import DeviceOption, IdColumnOption, MediaRootOption, TextTemplateOption
-from extract.errors import InputError, missing_extra
-from mmssl.command_options import ModelOption, refuse_idle
-
-
-def _require_extra() -> None:
-    """What is missing is said before anything is measured."""
-    try:
-        import jinja2  # noqa: F401
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise missing_extra("report", "report") from None
+from extract.errors import InputError, require_extra
+from mmssl.command_options import ModelOption, ProjectOption, refuse_idle
 
 
 def report(
@@ -62,16 +53,14 @@ def report(
         str | None, typer.Option(help="A sentence for the top of the page, as on the data.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of what is drawn and of the intervals.")] = 0,
-    project: Annotated[
-        Path | None, typer.Option(help="Folder of items.csv and runs/ for what is left out.")
-    ] = None,
+    project: ProjectOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Write one HTML file on a run: data, curves, quality, modalities, a map, example users.
 
     Figures are on validation; the test split is not read. The file needs no network.
     """
-    _require_extra()
+    require_extra("report", "report", "jinja2", "matplotlib")
     from extract.inspect.items import ItemSource
     from extract.locations import location
     from mmssl.project import Project

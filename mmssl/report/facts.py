@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from extract.errors import InputError
 from extract.files import read_json
@@ -52,6 +53,10 @@ class DataFacts:
     sources: tuple[str, ...]
 
 
+def _spread(counts: NDArray[np.int64]) -> str:
+    return f"median {np.median(counts):g}, most {counts.max(initial=0):,}"
+
+
 def data_facts(saved: SavedModel, dataset: Dataset) -> DataFacts:
     """The dataset's counts, split rule and coverage, of training interactions and the manifest."""
     manifest = dataset.manifest
@@ -65,10 +70,7 @@ def data_facts(saved: SavedModel, dataset: Dataset) -> DataFacts:
             histogram("Interactions per user", of_users, "users"),
             histogram("Interactions per item", of_items, "items"),
         ),
-        spread=tuple(  # type: ignore[arg-type]
-            f"median {np.median(each):g}, most {each.max(initial=0):,}"
-            for each in (of_users, of_items)
-        ),
+        spread=(_spread(of_users), _spread(of_items)),
         settings=tuple((key.replace("_", " "), _plain(v)) for key, v in manifest.settings.items()),
         modalities=tuple(
             Coverage(

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from extract.commands import DeviceOption, IdColumnOption, MediaRootOption, TextTemplateOption
-from extract.errors import InputError, missing_extra
-from mmssl.command_options import ModelOption, pairs, refuse_idle
+from extract.errors import InputError, require_extra
+from mmssl.command_options import ModelOption, ProjectOption, pairs, refuse_idle
 
 
 def serve(
@@ -67,9 +67,7 @@ def serve(
             " catalogues of hundreds of thousands of items."
         ),
     ] = None,
-    project: Annotated[
-        Path | None, typer.Option(help="Folder of items.csv and runs/ for what is left out.")
-    ] = None,
+    project: ProjectOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Answer over HTTP: recommendations, items, explanations, search; and a web page.
@@ -77,13 +75,8 @@ def serve(
     Nobody is asked for a password: let others in only where all of them may see everything.
     Ctrl-C and SIGTERM end it once the answers that it has begun are finished.
     """
-    try:
-        import fastapi  # noqa: F401
-        import prometheus_client  # noqa: F401
-        import python_multipart  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError:
-        raise missing_extra("serve", "serve") from None
+    modules = ("fastapi", "prometheus_client", "python_multipart", "uvicorn")
+    require_extra("serve", "serve", *modules)
     from extract.inspect.items import ItemSource
     from extract.locations import location
     from mmssl.project import Project

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -34,6 +35,23 @@ def _files(folder: Path) -> list[tuple[str, int, int]]:
     return [(name, status.st_size, status.st_mtime_ns) for name, status in found]
 
 
+class _Queue:
+    """Threads, and how much may wait for one or run in one."""
+
+    def __init__(self, what: str, threads: int, most: int) -> None:
+        self.threads = ThreadPoolExecutor(threads, what)
+        self._what, self._most, self._taken = what, most, 0
+
+    async def run(self, work: Callable[[], T]) -> T:
+        if self._taken >= self._most:
+            raise HTTPException(503, f"too many {self._what} at once; try again later")
+        self._taken += 1
+        try:
+            return await asyncio.wrap_future(self.threads.submit(work))
+        finally:
+            self._taken -= 1
+
+
 class Service:
     """One server's state; ``engine`` is taken once at a request's beginning and kept to its end."""
 
@@ -41,10 +59,9 @@ class Service:
         self.settings = settings
         self.measures = Measures()
         self.encoders = Encoders(dict(settings.encoders), settings.device)
-        self._threads = ThreadPoolExecutor(_THREADS, "answer")
-        self._encoding = ThreadPoolExecutor(1, "encode")
+        self._answers = _Queue("requests", _THREADS, _WAITING)
+        self._uploads = _Queue("uploads", 1, _ENCODINGS)
         self._loader = ThreadPoolExecutor(1, "load")
-        self._busy = self._encodings = 0
         self._loading = asyncio.Lock()
         self._said = ""
         self._take(engine)
@@ -60,14 +77,7 @@ class Service:
         Raises:
             HTTPException: 503, too much is waiting already.
         """
-        if self._busy >= _WAITING:
-            raise HTTPException(503, "too many requests at once; try again later")
-        self._busy += 1
-        try:
-            future = self._threads.submit(work, *args, **kwargs)
-            return await asyncio.wrap_future(future)
-        finally:
-            self._busy -= 1
+        return await self._answers.run(partial(work, *args, **kwargs))
 
     async def encode(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do work that decodes and encodes what was sent; one such at a time, since it is heavy.
@@ -75,14 +85,7 @@ class Service:
         Raises:
             HTTPException: 503, too much is waiting already.
         """
-        if self._encodings >= _ENCODINGS:
-            raise HTTPException(503, "too many uploads at once; try again later")
-        self._encodings += 1
-        try:
-            future = self._encoding.submit(work, *args, **kwargs)
-            return await asyncio.wrap_future(future)
-        finally:
-            self._encodings -= 1
+        return await self._uploads.run(partial(work, *args, **kwargs))
 
     async def reload(self) -> bool:
         """Load the model and the item table anew, beside those that answer, then change over.
@@ -130,5 +133,5 @@ class Service:
 
     def close(self) -> None:
         """Wait for no thread: what has not begun never will."""
-        for pool in (self._threads, self._encoding, self._loader):
+        for pool in (self._answers.threads, self._uploads.threads, self._loader):
             pool.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,6 @@
-from extract.errors import nearest
+import pytest
+
+from extract.errors import InputError, nearest, require_extra
 
 
 def test_the_nearest_name_or_the_valid_ones():
@@ -12,3 +14,10 @@ def test_of_many_names_ten_are_shown():
     assert hint.startswith(" (valid: name-0000, name-0001, ")
     assert hint.endswith("name-0009 and 990 more; see all: encoders list)")
     assert nearest("zzz", names).endswith(" and 990 more)")
+
+
+def test_a_missing_extra_is_named():
+    require_extra("there", "this", "json", "csv")
+    said = r"^this needs the extra 'gone': run  pip install 'mmssl-toolkit\[gone\]'$"
+    with pytest.raises(InputError, match=said):
+        require_extra("gone", "this", "json", "no_such_module_anywhere")

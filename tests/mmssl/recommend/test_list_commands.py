@@ -223,6 +223,13 @@ def test_options_that_do_nothing_or_cannot_be_met_are_refused(
     assert not (tmp_path / "recs.parquet").exists()
 
 
+def test_items_that_the_model_knows_are_told(run, sounds, capsys, tmp_path):
+    (sounds / "new2.wav").rename(sounds / "i3.wav")
+    _, lines = listed(capsys, run, tmp_path / "r.csv", "--new-items", sounds, "--only-new")
+    assert "new items: 1, placed by their media" in lines
+    assert "items that the model knows already, left as they are: 1 ('i3')" in lines
+
+
 def test_new_items_that_no_medium_was_read_of_are_left_out_and_told(run, sounds, capsys, tmp_path):
     (sounds / "new2.wav").write_bytes(b"no sound")
     command = ["recommend", "--model", run, "--out", tmp_path / "r.csv", "--new-items", sounds]

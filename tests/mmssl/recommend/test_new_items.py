@@ -122,11 +122,17 @@ def refused(message, ask, *given, **options):
     assert "\n" not in str(caught.value)
 
 
+def stored_ids(store):
+    return extract.FeatureStore.open(store).load().ids
+
+
 def test_stores_give_the_items_that_the_model_does_not_know(model, own, fresh, tmp_path):
     sounds = encode(fresh, "audio", "melstats:64", tmp_path / "a")
     pictures = encode(fresh, "image", f"{own}:Colour", tmp_path / "i")
     found = from_stores(model, {"audio": str(sounds), "image": str(pictures)})
     assert found.ids == ["new1", "new2"]
+    assert set(found.known) == set(stored_ids(sounds)) - set(found.ids)
+    assert found.known
     assert list(found.features) == ["audio", "text", "image"]
     there = {m: given.present.tolist() for m, given in found.features.items()}
     assert there == {"audio": [True, True], "text": [False, False], "image": [False, True]}
