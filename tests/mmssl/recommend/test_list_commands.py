@@ -225,7 +225,7 @@ def test_options_that_do_nothing_or_cannot_be_met_are_refused(
 
 def test_items_that_the_model_knows_are_told(run, sounds, capsys, tmp_path):
     (sounds / "new2.wav").rename(sounds / "i3.wav")
-    _, lines = listed(capsys, run, tmp_path / "r.csv", "--new-items", sounds, "--only-new")
+    _, lines = listed(capsys, run, tmp_path / "r.parquet", "--new-items", sounds, "--only-new")
     assert "new items: 1, placed by their media" in lines
     assert "items that the model knows already, left as they are: 1 ('i3')" in lines
 
