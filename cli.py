@@ -20,6 +20,7 @@ from extract.errors import InputError
 from mmssl import launch
 from mmssl.command_options import ProjectOption, pairs, refuse_idle
 from mmssl.commands import compare, exits_when_stopped, tune
+from mmssl.data.commands import convert, formats
 from mmssl.recommend.commands import export, pull, push
 from mmssl.recommend.list_commands import explain, recommend, similar
 from mmssl.report.command import report
@@ -253,6 +254,18 @@ def extract(
 
 @app.command()
 def prepare(
+    source: Annotated[
+        Path | None,
+        typer.Argument(help="Folder, or file, of another tool or data set; its layout is --from."),
+    ] = None,
+    source_format: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="Layout of SOURCE, of those that `formats` lists; default: auto, the one that it"
+            " has.",
+        ),
+    ] = None,
     interactions: Annotated[
         Path | None,
         typer.Option(
@@ -355,6 +368,10 @@ def prepare(
     options["feature_ids"] = pairs("--feature-ids", feature_ids)
     report = data.prepare(data.PrepareConfig.parse(options, project))
     print(*report.lines(), sep="\n")
+
+
+app.command()(convert)
+app.command()(formats)
 
 
 @app.command()

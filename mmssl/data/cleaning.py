@@ -46,7 +46,7 @@ def clean(tables: dict[str, InteractionTable], config: PrepareConfig, known: set
         for name, table in tables.items()
     }
     left_by_core: set[str] = set()
-    if config.interactions is None:
+    if "interactions" not in tables:
         _remove_repeated(frames, removed)
     elif config.user_core > 1 or config.item_core > 1:
         before = frames["interactions"]
@@ -80,7 +80,7 @@ def _filtered(
         raise InputError(
             f"{table.path}: --min-rating needs a rating column; name it with --columns"
         )
-    temporal = config.interactions is not None and config.split in TEMPORAL_RULES
+    temporal = name == "interactions" and config.split in TEMPORAL_RULES
     if temporal and "timestamp" not in frame.columns:
         raise InputError(
             f"{table.path}: split '{config.split}' needs a timestamp column; name it:"

@@ -101,7 +101,12 @@ def _read_store(path: Location) -> SourceFeatures:
     return _source(loaded.ids, loaded.vectors, store.manifest.encoder, store.digest())
 
 
-def _load_matrix(path: Path) -> npt.NDArray[Any]:
+def load_npy(path: Path) -> npt.NDArray[Any]:
+    """An array from a ``.npy``, of whatever shape; never unpickles.
+
+    Raises:
+        InputError: no such file, or not readable as such.
+    """
     try:
         with path.open("rb") as file:
             array: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
@@ -109,6 +114,11 @@ def _load_matrix(path: Path) -> npt.NDArray[Any]:
         raise InputError(f"{path}: no such file") from None
     except (ValueError, OSError, EOFError, MemoryError, OverflowError, *_BAD_HEADER) as error:
         raise InputError(f"{path}: not readable as .npy ({' '.join(str(error).split())})") from None
+    return array
+
+
+def _load_matrix(path: Path) -> npt.NDArray[Any]:
+    array = load_npy(path)
     if array.ndim != 2 or 0 in array.shape:
         raise InputError(f"{path}: must be a matrix, one row an item; its shape is {array.shape}")
     if array.dtype.kind not in "fiu":

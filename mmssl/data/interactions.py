@@ -1,5 +1,6 @@
 """Interactions as people bring them: a table of users, items and perhaps ratings and times."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -117,7 +118,7 @@ def read_interactions(
     ).with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias("row"))
     if columns.by_position and not header:
         _refuse_header_as_data(path, frame)
-    return _checked(path, frame, invalid_rows)
+    return check_interactions(path, frame, invalid_rows, lambda _, row: f"row {row}")
 
 
 def _default_columns(path: Path, table: pl.DataFrame) -> Columns:
@@ -156,7 +157,21 @@ def _refuse_header_as_data(path: Path, frame: pl.DataFrame) -> None:
         raise InputError(f"{path}: row 1 is a header, not an interaction; add --header")
 
 
-def _checked(path: Path, frame: pl.DataFrame, invalid_rows: InvalidRows) -> InteractionTable:
+def check_interactions(
+    path: Path, frame: pl.DataFrame, invalid_rows: InvalidRows, place: Callable[[str, int], str]
+) -> InteractionTable:
+    """Turn the columns of a file, as they were read, into those of an ``InteractionTable``.
+
+    Args:
+        path: the file, for messages.
+        frame: ``user``, ``item``, perhaps ``rating`` and ``timestamp``, of whatever type the file
+            gives them; ``row`` int64, rising.
+        invalid_rows: as of ``read_interactions``.
+        place: the words for where a role's value stands in the file, given role and ``row``.
+
+    Raises:
+        InputError: no row is left, or an invalid one is an error.
+    """
     raw = frame
     reasons: dict[str, pl.Series] = {}
     for role in ("user", "item"):
@@ -180,7 +195,7 @@ def _checked(path: Path, frame: pl.DataFrame, invalid_rows: InvalidRows) -> Inte
         if not len(places):
             continue
         if invalid_rows == "error":
-            raise _invalid_row(path, raw, reason, places)
+            raise _invalid_row(path, raw, reason, places, place)
         before, kept = frame.filter(kept), kept & ~wrong
         invalid.append(Removed.between(reason, before, frame.filter(kept)))
     frame = frame.filter(kept)
@@ -190,14 +205,20 @@ def _checked(path: Path, frame: pl.DataFrame, invalid_rows: InvalidRows) -> Inte
     return InteractionTable(path, frame, tuple(invalid))
 
 
-def _invalid_row(path: Path, raw: pl.DataFrame, reason: str, places: pl.Series) -> InputError:
+def _invalid_row(
+    path: Path,
+    raw: pl.DataFrame,
+    reason: str,
+    places: pl.Series,
+    place: Callable[[str, int], str],
+) -> InputError:
     role = next(role for role in DEFAULT_NAMES if role in reason.split())
     value = raw[role][places[0]]
     shown = "nothing there" if value is None else repr(value)
     more = f", and {len(places) - 1} more such rows" if len(places) > 1 else ""
     way_out = "" if role in ("user", "item") else f", or leave the {role} out with --columns"
     return InputError(
-        f"{path}, row {raw['row'][places[0]]}: {reason} ({shown}){more}; mend the table, or drop"
+        f"{path}, {place(role, raw['row'][places[0]])}: {reason} ({shown}){more}; mend it, or drop"
         f" such rows with --invalid-rows drop{way_out}"
     )
 

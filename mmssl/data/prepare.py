@@ -1,5 +1,6 @@
 """``prepare``: interactions and features to a dataset folder."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -13,10 +14,12 @@ from extract.locations import Location
 from mmssl.data.cleaning import clean
 from mmssl.data.dataset import Interactions
 from mmssl.data.features import SourceFeatures, read_features
+from mmssl.data.formats.base import RawDataset
+from mmssl.data.formats.registry import source_format
 from mmssl.data.ids import IdMap, ordered_ids
 from mmssl.data.interactions import read_interactions
 from mmssl.data.manifest import Counts, Manifest, ModalityEntry, Source, content_digest
-from mmssl.data.prepare_config import PARTS, PrepareConfig
+from mmssl.data.prepare_config import PARTS, PrepareConfig, refuse_modality_name
 from mmssl.data.splits import split_interactions
 from mmssl.data.writer import content_digests, refuse_foreign_folder, write_dataset, write_files
 
@@ -72,29 +75,27 @@ def prepare(config: PrepareConfig) -> PrepareReport:
         InputError: a source cannot be used, nothing would be left, or ``out`` holds something else.
     """
     refuse_foreign_folder(config.out)
-    features = {
-        modality: read_features(path, config.feature_ids.get(modality))
-        for modality, path in config.features.items()
-    }
+    raw = _read(config)
+    if raw.split:
+        config.refuse_split_options()
+    features = dict(raw.features)
+    places: dict[str, Location] = dict.fromkeys(features, config.source or config.out)
+    for modality, path in config.features.items():
+        features[modality] = read_features(path, config.feature_ids.get(modality))
+        places[modality] = path
+    for modality in features:
+        refuse_modality_name(modality)
     listed = _listed_items(config.items, config.id_column) if config.items else set()
     known = listed.union(*(source.ids for source in features.values()))
-    paths = {part: cast(Path | None, getattr(config, part)) for part in ("interactions", *PARTS)}
-    tables = {
-        name: read_interactions(
-            path, columns=config.columns, header=config.header, invalid_rows=config.invalid_rows
-        )
-        for name, path in paths.items()
-        if path is not None
-    }
-    cleaned = clean(tables, config, known)
-    frames, warnings = cleaned.frames, list(cleaned.warnings)
+    cleaned = clean(dict(raw.parts), config, known)
+    frames, warnings = cleaned.frames, [*raw.warnings, *cleaned.warnings]
     interacted = _distinct(frames, "item")
     user_ids = IdMap(ordered_ids(_distinct(frames, "user")), "user")
     item_ids = IdMap(ordered_ids((known | interacted) - cleaned.left_by_core), "item")
     splits = _splits(frames, user_ids, item_ids, config)
     warnings += [f"the {part} split is empty" for part in PARTS if not len(splits[part])]
     for modality, source in features.items():
-        warnings += _feature_warnings(modality, config.features[modality], source, interacted)
+        warnings += _feature_warnings(modality, places[modality], source, interacted)
 
     def fill(folder: Path) -> Manifest:
         aligned = {name: source.aligned(item_ids) for name, source in features.items()}
@@ -108,12 +109,12 @@ def prepare(config: PrepareConfig) -> PrepareReport:
                     dim=vectors.shape[1],
                     present=int(present.sum()),
                     encoder=features[name].encoder,
-                    source=Source(path=str(config.features[name]), sha256=features[name].digest),
+                    source=Source(path=str(places[name]), sha256=features[name].digest),
                 )
                 for name, (vectors, present) in aligned.items()
             },
-            settings=_settings(config),
-            sources=_sources(config, paths),
+            settings=_settings(config, split_ready=raw.split),
+            sources=_sources(config, raw.sources),
             removed=cleaned.removed,
             contents=contents,
             files=files,
@@ -121,6 +122,22 @@ def prepare(config: PrepareConfig) -> PrepareReport:
 
     written, manifest = write_dataset(config.out, fill, overwrite=config.overwrite)
     return PrepareReport(config.out, manifest, tuple(warnings), written)
+
+
+def _read(config: PrepareConfig) -> RawDataset:
+    """The interactions, and what the source of another tool holds beside them."""
+    if config.source is not None:
+        layout = source_format(config.source, config.source_format)
+        return layout.read(config.source, config.invalid_rows)
+    named = {part: cast(Path | None, getattr(config, part)) for part in ("interactions", *PARTS)}
+    files = {part: path for part, path in named.items() if path is not None}
+    parts = {
+        part: read_interactions(
+            path, columns=config.columns, header=config.header, invalid_rows=config.invalid_rows
+        )
+        for part, path in files.items()
+    }
+    return RawDataset(parts, sources=files)
 
 
 def _distinct(frames: dict[str, pl.DataFrame], kind: str) -> set[str]:
@@ -209,13 +226,15 @@ def _counts(user_ids: IdMap, item_ids: IdMap, splits: dict[str, Interactions]) -
     )
 
 
-def _settings(config: PrepareConfig) -> dict[str, object]:
+def _settings(config: PrepareConfig, *, split_ready: bool) -> dict[str, object]:
     """The options that decide the content, sources excepted, as JSON values."""
     settings = config.model_dump(
         mode="json",
         exclude={
             "out",
             "overwrite",
+            "source",
+            "source_format",
             "interactions",
             *PARTS,
             "items",
@@ -224,16 +243,16 @@ def _settings(config: PrepareConfig) -> dict[str, object]:
             "feature_ids",
         },
     )
-    if config.interactions is None:
+    if split_ready:
         for name in ("ratios", "seed", "user_core", "item_core"):
             del settings[name]
         settings["split"] = "ready"
     return settings
 
 
-def _sources(config: PrepareConfig, paths: dict[str, Path | None]) -> dict[str, Source]:
+def _sources(config: PrepareConfig, read: Mapping[str, Path]) -> dict[str, Source]:
     """Every file that was read, with its digest."""
-    files = paths | {"items": config.items}
+    files: dict[str, Path | None] = {**read, "items": config.items}
     files |= {f"feature ids {name}": path for name, path in config.feature_ids.items()}
     return {
         name: Source(path=str(path), sha256=sha256_file(path))

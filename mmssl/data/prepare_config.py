@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from extract.errors import InputError, nearest
 from extract.locations import LocationField
 from mmssl.data.filters import Duplicates
+from mmssl.data.formats.registry import AUTO, format_names
 from mmssl.data.interactions import Columns, InvalidRows
 from mmssl.data.splits import SplitRule
 from mmssl.project import Project
@@ -19,16 +20,37 @@ UnknownItems = Literal["keep", "drop", "error"]
 PARTS = ("train", "val", "test")
 
 
+def refuse_modality_name(modality: str) -> None:
+    """Refuse what cannot be a modality's name.
+
+    Raises:
+        InputError: it would be no name of a folder, or of a part of a model.
+    """
+    # The name becomes a folder.
+    if not modality.replace("-", "").replace("_", "").isalnum():
+        raise InputError(f"--features {modality}: a modality's name is letters, digits, - and _")
+    # Beside the modalities a model's score has these parts, and its items these spaces.
+    if modality in ("collaborative", "model"):
+        raise InputError(
+            f"--features {modality}: every model has a part of this name; take another"
+        )
+
+
 class PrepareConfig(BaseModel):
     """What ``prepare`` reads, how it filters and splits, and where the dataset goes.
 
     Either ``interactions``, which are filtered and split, or a ready split: ``train``, ``val`` and
-    ``test``. An option that does not apply to what is given is refused, never ignored.
+    ``test``, or ``source``, another tool's files, whose interactions are one or the other. An
+    option that does not apply to what is given is refused, never ignored.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     out: Path
+    source: Path | None = None
+    """The folder, or file, of a layout that ``mmssl.data.formats`` knows."""
+    source_format: str = AUTO
+    """Which layout, by its name; on the command line ``--from``."""
     interactions: Path | None = None
     train: Path | None = None
     val: Path | None = None
@@ -88,26 +110,35 @@ class PrepareConfig(BaseModel):
     def _consistent(self) -> "PrepareConfig":
         # InputError passes through pydantic as it is, and is already one line for people.
         given = [part for part in PARTS if getattr(self, part) is not None]
+        if self.source_format != AUTO:
+            if self.source_format not in format_names():
+                raise InputError(
+                    f"--from {self.source_format}: no such format"
+                    f"{nearest(self.source_format, format_names())}"
+                )
+            if self.source is None:
+                raise InputError(f"--from {self.source_format}: name the folder to read, too")
+        if self.source is not None and (self.interactions is not None or given):
+            named = "interactions" if self.interactions is not None else given[0]
+            raise InputError(f"give a source ({self.source}) or --{named}, not both")
         if self.interactions is not None and given:
             raise InputError(f"give --interactions or a ready split (--{given[0]}), not both")
-        if self.interactions is None and len(given) < len(PARTS):
+        if self.source is None and self.interactions is None and len(given) < len(PARTS):
             missing = [part for part in PARTS if part not in given]
             raise InputError(
                 f"a ready split needs --{', --'.join(missing)} too"
                 if given
-                else "nothing to prepare: give --interactions FILE, or --train, --val and --test"
+                else "nothing to prepare: give --interactions FILE, or --train, --val and --test,"
+                " or the folder of another tool"
             )
         tables = [
             path
             for path in (self.interactions, self.train, self.val, self.test)
             if path is not None
         ]
+        if given:
+            self.refuse_split_options()
         for option, why in (
-            *(
-                (option, "a ready split is taken as it is")
-                for option in ("split", "ratios", "seed", "user_core", "item_core")
-                if given
-            ),
             *(
                 (("ratios", f"split '{self.split}' takes one interaction a user"),)
                 if self.split.startswith("leave-one-out")
@@ -121,35 +152,43 @@ class PrepareConfig(BaseModel):
             *(
                 (option, "the interactions are .json, whose users and items have no columns")
                 for option in ("columns", "header")
-                if all(path.suffix.lower() == ".json" for path in tables)
+                if tables and all(path.suffix.lower() == ".json" for path in tables)
+            ),
+            *(
+                (option, "the source's layout says where the values are")
+                for option in ("columns", "header")
+                if self.source is not None
             ),
             *((("id_column", "there is no --items"),) if self.items is None else ()),
             *(
                 (("unknown_items", "neither --items nor --features says which items are known"),)
-                if self.items is None and not self.features
+                if self.items is None and not self.features and self.source is None
                 else ()
             ),
         ):
-            if option in self.model_fields_set:
-                name = "no-header" if option == "header" and not self.header else option
-                raise InputError(f"--{name.replace('_', '-')} does not apply: {why}")
+            self._refuse(option, why)
         if not self.ratios[0] or abs(sum(self.ratios) - 1) > 1e-6:
             raise InputError(f"--ratios {self.ratios}: three shares that add up to 1, train > 0")
         for modality in self.feature_ids:
             if modality not in self.features:
                 raise InputError(f"--feature-ids {modality}: there is no --features {modality}=...")
         for modality in self.features:
-            # The name becomes a folder.
-            if not modality.replace("-", "").replace("_", "").isalnum():
-                raise InputError(
-                    f"--features {modality}: a modality's name is letters, digits, - and _"
-                )
-            # Beside the modalities a model's score has these parts, and its items these spaces.
-            if modality in ("collaborative", "model"):
-                raise InputError(
-                    f"--features {modality}: a part of every model has this name; take another"
-                )
+            refuse_modality_name(modality)
         return self
+
+    def refuse_split_options(self) -> None:
+        """Refuse the options that make a split; for interactions that bring one.
+
+        Raises:
+            InputError: one of them was given.
+        """
+        for option in ("split", "ratios", "seed", "user_core", "item_core"):
+            self._refuse(option, "a ready split is taken as it is")
+
+    def _refuse(self, option: str, why: str) -> None:
+        if option in self.model_fields_set:
+            name = "no-header" if option == "header" and not self.header else option
+            raise InputError(f"--{name.replace('_', '-')} does not apply: {why}")
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], project: Path | None = None) -> "PrepareConfig":
@@ -163,7 +202,7 @@ class PrepareConfig(BaseModel):
             InputError: an unknown option or a bad value, in one line, or no project to be found.
         """
         given = {name: value for name, value in values.items() if value not in (None, {})}
-        sourced = any(name in given for name in ("interactions", *PARTS))
+        sourced = any(name in given for name in ("source", "interactions", *PARTS))
         if project is not None or "out" not in given or not sourced:
             given = _from_project(Project.find(project), sourced=sourced) | given
         try:

@@ -1,0 +1,109 @@
+"""Features as one matrix a modality, ``<modality>_feat.npy``, as many tools have them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extract.errors import InputError
+from extract.files import atomic_path
+from mmssl.data.features import SourceFeatures, load_npy, read_features
+from mmssl.data.ids import IdMap
+
+_SUFFIX = "_feat.npy"
+
+
+def find_matrices(folder: Path) -> dict[str, Path]:
+    """The matrices of a folder by modality: ``{"image": folder/image_feat.npy}``."""
+    return {path.name.removesuffix(_SUFFIX): path for path in sorted(folder.glob(f"*{_SUFFIX}"))}
+
+
+def read_matrix(path: Path, ids: Sequence[str] | None = None) -> SourceFeatures:
+    """Read a matrix, and the mask beside it if there is one.
+
+    Args:
+        path: the ``.npy``, (n, dim) real numbers; ``<stem>.mask.npy``, bool (n,), says which rows
+            are real vectors, as ``features export`` writes it.
+        ids: of the rows; None: the lines of ``<stem>.ids.txt``, else the row numbers.
+
+    Raises:
+        InputError: not such a file, or of another length than ids or mask.
+    """
+    beside = path.with_suffix(".ids.txt")
+    source = read_features(path, beside if ids is None and beside.is_file() else None)
+    present = source.present
+    if ids is not None:
+        if len(ids) != len(source.ids):
+            raise InputError(
+                f"{path}: {len(source.ids)} rows for {len(ids)} items; one row an item is needed"
+            )
+        source = SourceFeatures(list(ids), source.vectors, present, source.encoder, source.digest)
+    mask_path = path.with_suffix(".mask.npy")
+    if mask_path.is_file():
+        mask = load_npy(mask_path)
+        if mask.dtype != np.bool_ or mask.shape != present.shape:
+            raise InputError(
+                f"{mask_path}: wants one bool for each of the {len(present)} rows of {path.name}"
+            )
+        present &= mask
+        source.vectors[~present] = 0
+    return source
+
+
+def write_matrices(
+    features: Mapping[str, SourceFeatures], item_ids: IdMap, folder: Path
+) -> list[str]:
+    """Write ``<modality>_feat.npy``, float32, row r the item of row r in ``item_ids``.
+
+    A row without a vector is zeros; where there are such, ``<modality>_feat.mask.npy`` says which
+    rows are real, as ``features export`` does.
+
+    Returns:
+        A note for each modality with such rows.
+    """
+    notes = []
+    for modality, source in features.items():
+        vectors, present = source.aligned(item_ids)
+        arrays: dict[Path, NDArray[Any]] = {folder / f"{modality}{_SUFFIX}": vectors}
+        if not present.all():
+            mask = f"{modality}_feat.mask.npy"
+            arrays[folder / mask] = present
+            notes.append(
+                f"{modality}: {int((~present).sum()):,} of {len(present):,} items have no vector,"
+                f" and a row of zeros; {mask} tells which"
+            )
+        for path, array in arrays.items():
+            with atomic_path(path) as temporary, temporary.open("wb") as handle:
+                np.save(handle, array, allow_pickle=False)
+    return notes
+
+
+def write_ids(ids: Sequence[str], path: Path) -> None:
+    """Write a list of ids, one a line.
+
+    Raises:
+        InputError: an id holds a line break.
+    """
+    broken = next((id_ for id_ in ids if "\n" in id_ or "\r" in id_), None)
+    if broken is not None:
+        raise InputError(f"{path.name}: the id {broken!r} holds a line break; mend the id")
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(f"{id_}\n" for id_ in ids), encoding="utf-8", newline="\n")
+
+
+def row_order(interacted: set[str], all_items: Sequence[str]) -> list[str]:
+    """Item ids in the order of rows, for tools that count items by the highest number they meet.
+
+    The last row has to be an item with interactions, or their count would be short of the features'
+    rows; only where it is not, those without interactions go to the end, and the tool cannot know
+    them.
+
+    Args:
+        interacted: items with interactions.
+        all_items: distinct ids, in the order wanted.
+    """
+    if not all_items or all_items[-1] in interacted:
+        return list(all_items)
+    return sorted(all_items, key=lambda id_: id_ not in interacted)
