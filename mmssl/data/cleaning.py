@@ -77,15 +77,16 @@ def _filtered(
     for step in table.invalid:
         removed.append(replace(step, step=f"{prefix}{step.step}"))
     if config.min_rating is not None and "rating" not in frame.columns:
-        raise InputError(
-            f"{table.path}: --min-rating needs a rating column; name it with --columns"
-        )
+        remedy = "the source has none" if config.source else "name it with --columns"
+        raise InputError(f"{table.path}: --min-rating needs a rating column; {remedy}")
     temporal = name == "interactions" and config.split in TEMPORAL_RULES
     if temporal and "timestamp" not in frame.columns:
-        raise InputError(
-            f"{table.path}: split '{config.split}' needs a timestamp column; name it:"
-            " --columns user=NAME,item=NAME,timestamp=NAME"
+        remedy = (
+            "the source has none"
+            if config.source
+            else "name it: --columns user=NAME,item=NAME,timestamp=NAME"
         )
+        raise InputError(f"{table.path}: split '{config.split}' needs a timestamp column; {remedy}")
 
     def take(step: str, after: pl.DataFrame) -> pl.DataFrame:
         removed.append(Removed.between(f"{prefix}{step}", frame, after))

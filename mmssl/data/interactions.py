@@ -118,7 +118,16 @@ def read_interactions(
     ).with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias("row"))
     if columns.by_position and not header:
         _refuse_header_as_data(path, frame)
-    return check_interactions(path, frame, invalid_rows, lambda _, row: f"row {row}")
+    names = dict(columns)
+
+    def place(role: str, row: int) -> str:
+        # Of the family's JSON the reader itself has refused what is no pair.
+        name = names[role]
+        return (
+            f"row {row}, column {name}" if isinstance(name, int) else f"row {row}, column '{name}'"
+        )
+
+    return check_interactions(path, frame, invalid_rows, place, chosen=True)
 
 
 def _default_columns(path: Path, table: pl.DataFrame) -> Columns:
@@ -158,7 +167,12 @@ def _refuse_header_as_data(path: Path, frame: pl.DataFrame) -> None:
 
 
 def check_interactions(
-    path: Path, frame: pl.DataFrame, invalid_rows: InvalidRows, place: Callable[[str, int], str]
+    path: Path,
+    frame: pl.DataFrame,
+    invalid_rows: InvalidRows,
+    place: Callable[[str, int], str],
+    *,
+    chosen: bool = False,
 ) -> InteractionTable:
     """Turn the columns of a file, as they were read, into those of an ``InteractionTable``.
 
@@ -168,6 +182,7 @@ def check_interactions(
             gives them; ``row`` int64, rising.
         invalid_rows: as of ``read_interactions``.
         place: the words for where a role's value stands in the file, given role and ``row``.
+        chosen: whether the person could leave a column out by ``--columns``.
 
     Raises:
         InputError: no row is left, or an invalid one is an error.
@@ -195,7 +210,7 @@ def check_interactions(
         if not len(places):
             continue
         if invalid_rows == "error":
-            raise _invalid_row(path, raw, reason, places, place)
+            raise _invalid_row(path, raw, reason, places, place, chosen=chosen)
         before, kept = frame.filter(kept), kept & ~wrong
         invalid.append(Removed.between(reason, before, frame.filter(kept)))
     frame = frame.filter(kept)
@@ -211,12 +226,15 @@ def _invalid_row(
     reason: str,
     places: pl.Series,
     place: Callable[[str, int], str],
+    *,
+    chosen: bool,
 ) -> InputError:
     role = next(role for role in DEFAULT_NAMES if role in reason.split())
     value = raw[role][places[0]]
     shown = "nothing there" if value is None else repr(value)
     more = f", and {len(places) - 1} more such rows" if len(places) > 1 else ""
-    way_out = "" if role in ("user", "item") else f", or leave the {role} out with --columns"
+    optional = chosen and role not in ("user", "item")
+    way_out = f", or leave the {role} out with --columns" if optional else ""
     return InputError(
         f"{path}, {place(role, raw['row'][places[0]])}: {reason} ({shown}){more}; mend it, or drop"
         f" such rows with --invalid-rows drop{way_out}"

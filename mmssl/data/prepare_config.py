@@ -32,7 +32,7 @@ def refuse_modality_name(modality: str) -> None:
     # Beside the modalities a model's score has these parts, and its items these spaces.
     if modality in ("collaborative", "model"):
         raise InputError(
-            f"--features {modality}: every model has a part of this name; take another"
+            f"--features {modality}: a part of every model has this name; take another"
         )
 
 

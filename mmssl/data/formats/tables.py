@@ -44,12 +44,12 @@ class Tables(WritableFormat):
                 f"{source}: holds neither interactions.csv nor train.csv, val.csv and test.csv"
                 f" (or {', '.join(TABLE_SUFFIXES[1:])})"
             )
-        features = {modality: read_matrix(path) for modality, path in find_matrices(source).items()}
-        for manifest in sorted((source / "features").glob("*/manifest.json")):
-            features[manifest.parent.name] = read_features(manifest.parent)
         parts = {
             part: read_interactions(path, invalid_rows=invalid_rows) for part, path in files.items()
         }
+        features = {modality: read_matrix(path) for modality, path in find_matrices(source).items()}
+        for manifest in sorted((source / "features").glob("*/manifest.json")):
+            features[manifest.parent.name] = read_features(manifest.parent)
         return RawDataset(parts, features, files)
 
     def read_items(self, source: Path) -> pl.DataFrame | None:

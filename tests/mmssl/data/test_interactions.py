@@ -145,7 +145,8 @@ def test_an_invalid_row_is_an_error_that_names_file_and_row(table, text, row, re
     path = table(text)
     with pytest.raises(InputError) as caught:
         read(path)
-    assert str(caught.value).startswith(f"{path}, row {row}: {reason}")
+    role = next(role for role in ("user", "item", "rating", "timestamp") if role in reason.split())
+    assert str(caught.value).startswith(f"{path}, row {row}, column '{role}': {reason}")
 
 
 @pytest.mark.parametrize(("text", "row", "reason"), INVALID)
@@ -170,7 +171,9 @@ def test_rows_invalid_in_two_ways_are_counted_once(table):
 
 def test_several_invalid_rows_are_counted_in_the_error(table):
     path = table("user,item,rating\n1,1,x\n1,2,y\n1,3,z\n")
-    with pytest.raises(InputError, match=r"row 1: .* \('x'\), and 2 more such rows; .*--columns"):
+    with pytest.raises(
+        InputError, match=r"row 1, column 'rating': .* \('x'\), and 2 more such rows; .*--columns"
+    ):
         read(path)
     with pytest.raises(InputError, match=r"every row is invalid \(rating that"):
         read(path, invalid_rows="drop")

@@ -88,3 +88,29 @@ def test_without_a_project_nothing_is_filled_in(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path.parent)
     with pytest.raises(InputError, match="no project here"):
         PrepareConfig.parse({"interactions": Path("i.csv")})
+
+
+SOURCE = {"source": Path("s"), "out": Path("d")}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (SOURCE | {"interactions": Path("i.csv")}, r"give a source \(s\) or --interactions, not"),
+        (SOURCE | {"val": Path("v.csv")}, r"give a source \(s\) or --val, not both"),
+        (SOURCE | {"columns": "user=0,item=1"}, "--columns does not apply: the source's layout"),
+        (SOURCE | {"header": False}, "--no-header does not apply: the source's layout"),
+        (SOURCE | {"source_format": "mmrek"}, "--from mmrek: no such format"),
+        (TABLE | {"source_format": "mmssl"}, "--from mmssl: name the folder to read, too"),
+    ],
+)
+def test_a_source_says_all_about_its_files(options, message):
+    with pytest.raises(InputError, match=message):
+        PrepareConfig.parse(options)
+
+
+def test_a_source_takes_the_place_of_a_projects_interactions(tmp_path):
+    config = PrepareConfig.parse({"source": Path("s"), "min_rating": 4.0}, tmp_path)
+    assert (config.source, config.source_format) == (Path("s"), "auto")
+    assert config.interactions is None
+    assert config.out == tmp_path / "data"
