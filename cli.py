@@ -355,7 +355,8 @@ def prepare(
     project: Annotated[
         Path | None,
         typer.Option(
-            help="Folder with interactions.csv, items.csv, features/ for what is left out."
+            help="Folder of interactions.csv (or train, val, test), items.csv, features/ for what is"
+            " left out."
         ),
     ] = None,
 ) -> None:

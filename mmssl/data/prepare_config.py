@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from extract.errors import InputError, nearest
 from extract.locations import LocationField
 from mmssl.data.filters import Duplicates
+from mmssl.data.formats.matrices import find_matrices
 from mmssl.data.formats.registry import AUTO, format_names
+from mmssl.data.formats.tables import find_interactions
 from mmssl.data.interactions import Columns, InvalidRows
 from mmssl.data.splits import SplitRule
 from mmssl.project import Project
@@ -195,7 +197,8 @@ class PrepareConfig(BaseModel):
         """Validate plain values, None standing for "not given".
 
         When the interactions or ``out`` are not given, or ``project`` is, what is missing comes
-        from the project: ``interactions.csv``, ``items.csv`` and the stores under ``features/`` as
+        from the project: ``interactions.csv`` (or ``train.csv``, ``val.csv`` and ``test.csv``),
+        ``items.csv``, the stores under ``features/`` and the matrices ``<modality>_feat.npy`` as
         far as they exist, and ``data`` for ``out``.
 
         Raises:
@@ -204,7 +207,10 @@ class PrepareConfig(BaseModel):
         given = {name: value for name, value in values.items() if value not in (None, {})}
         sourced = any(name in given for name in ("source", "interactions", *PARTS))
         if project is not None or "out" not in given or not sourced:
-            given = _from_project(Project.find(project), sourced=sourced) | given
+            found = _from_project(Project.find(project), sourced=sourced)
+            if "features" in given:
+                found.pop("feature_ids", None)
+            given = found | given
         try:
             return cls.model_validate(given)
         except ValidationError as error:
@@ -221,10 +227,18 @@ class PrepareConfig(BaseModel):
 def _from_project(project: Project, *, sourced: bool) -> dict[str, Any]:
     values: dict[str, Any] = {"out": project.data}
     if not sourced:
-        values["interactions"] = project.root / "interactions.csv"
+        files = find_interactions(project.root)
+        values |= files or {"interactions": project.root / "interactions.csv"}
     if project.items.is_file():
         values["items"] = project.items
+    matrices = find_matrices(project.root)
     stores = sorted((project.root / "features").glob("*/manifest.json"))
-    if stores:
-        values["features"] = {store.parent.name: store.parent for store in stores}
-    return values
+    features = matrices | {store.parent.name: store.parent for store in stores}
+    if features:
+        values["features"] = features
+    ids = {
+        modality: path.with_suffix(".ids.txt")
+        for modality, path in matrices.items()
+        if features[modality] == path and path.with_suffix(".ids.txt").is_file()
+    }
+    return values | ({"feature_ids": ids} if ids else {})

@@ -34,11 +34,11 @@ class Tables(WritableFormat):
 
     def recognises(self, source: Path) -> bool:
         """A folder of interactions, split or not, that `prepare` did not write."""
-        return bool(_interactions(source)) and not (source / MANIFEST).is_file()
+        return bool(find_interactions(source)) and not (source / MANIFEST).is_file()
 
     def read(self, source: Path, invalid_rows: InvalidRows = "error") -> RawDataset:
         """Read the interactions and all features; see ``Format.read``."""
-        files = _interactions(source)
+        files = find_interactions(source)
         if not files:
             raise InputError(
                 f"{source}: holds neither interactions.csv nor train.csv, val.csv and test.csv"
@@ -113,8 +113,8 @@ def _table(folder: Path, stem: str) -> Path | None:
     )
 
 
-def _interactions(folder: Path) -> dict[str, Path]:
-    """The files of the interactions; those of a ready split only where all three are there."""
+def find_interactions(folder: Path) -> dict[str, Path]:
+    """The files of the interactions by part; a ready split's only where all three are there."""
     if (path := _table(folder, "interactions")) is not None:
         return {"interactions": path}
     parts = {part: path for part in PARTS if (path := _table(folder, part)) is not None}

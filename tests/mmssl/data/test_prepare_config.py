@@ -114,3 +114,22 @@ def test_a_source_takes_the_place_of_a_projects_interactions(tmp_path):
     assert (config.source, config.source_format) == (Path("s"), "auto")
     assert config.interactions is None
     assert config.out == tmp_path / "data"
+
+
+def test_a_project_of_ready_parts_and_matrices(tmp_path, make_store):
+    for part in ("train", "val", "test"):
+        (tmp_path / f"{part}.csv").write_text("user,item\nu,a\n")
+    for modality in ("image", "text"):
+        np.save(tmp_path / f"{modality}_feat.npy", np.ones((1, 2)))
+    (tmp_path / "image_feat.ids.txt").write_text("a\n")
+    (tmp_path / "features").mkdir()
+    make_store(tmp_path / "features" / "text", ["a"], np.ones((1, 2), np.float32))
+    config = PrepareConfig.parse({}, tmp_path)
+    assert (config.train, config.interactions) == (tmp_path / "train.csv", None)
+    assert config.features == {
+        "image": tmp_path / "image_feat.npy",
+        "text": tmp_path / "features" / "text",
+    }
+    assert config.feature_ids == {"image": tmp_path / "image_feat.ids.txt"}
+    named = PrepareConfig.parse({"features": {"audio": tmp_path / "a.npy"}}, tmp_path)
+    assert (list(named.features), named.feature_ids) == (["audio"], {})
