@@ -1,5 +1,6 @@
 """Options that several commands share, and the refusal of those that would do nothing."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,16 @@ ProjectOption = Annotated[
 ModelOption = Annotated[
     Path | None, typer.Option(help="A run, or a model folder. Default: the project's latest run.")
 ]
+
+
+DataOption = Annotated[Path, typer.Option(help="The dataset.")]
+PLOTS_AND_SEARCHES = ("matplotlib", "optuna")
+"""The modules of the extra `compare`."""
+
+
+def say(line: str) -> None:
+    """Tell a person how the work goes; results alone go to standard output."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def refuse_idle(project: Path | None, *, named: bool) -> None:

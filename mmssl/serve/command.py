@@ -1,6 +1,5 @@
 """The command `serve`: it parses its options and calls one function."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +7,7 @@ import typer
 
 from extract.commands import DeviceOption, IdColumnOption, MediaRootOption, TextTemplateOption
 from extract.errors import InputError, require_extra
-from mmssl.command_options import ModelOption, ProjectOption, pairs, refuse_idle
+from mmssl.command_options import ModelOption, ProjectOption, pairs, refuse_idle, say
 
 
 def serve(
@@ -105,7 +104,7 @@ def serve(
             index=index,
             encoders=_encoders(encoder or []),
         ),
-        lambda line: print(line, file=sys.stderr, flush=True),
+        say,
     )
 
 
