@@ -31,6 +31,7 @@ from mmssl.model.side_graphs import build_side_graphs
 from mmssl.model.step import Step, StepSampler
 from mmssl.model.views import Graphs, Views, first_rows
 from mmssl.model.walks import Walks
+from mmssl.optimisers import Adam
 from mmssl.vectors import TwoSided, perturb, unit_rows
 
 
@@ -280,7 +281,7 @@ class MMSSL(TrainableModel):
         """Adam of METHOD equation 6."""
         assert self.critic is not None
         rate = self.config.adversarial.critic_learning_rate
-        return torch.optim.Adam(self.critic.parameters(), lr=rate, betas=(0.5, 0.9))
+        return Adam(self.critic.parameters(), lr=rate, betas=(0.5, 0.9))
 
     def lazy_tables(self) -> list[nn.Parameter]:
         """Both id tables under sampled propagation: a step touches few of their rows."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mmssl.objectives.softmax import sampled_softmax
+from mmssl.optimisers import AdamW
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,7 @@ class _Pair:
         self._user_weights = self._table(settings.dim)
         self._item_weights = self._table(settings.dim)
         self._bias = nn.Parameter(torch.zeros(media.shape[1], 1))
-        self._optimiser = torch.optim.AdamW(
+        self._optimiser = AdamW(
             [self._user_weights, self._item_weights, self._bias],
             lr=settings.learning_rate,
             weight_decay=0.0,

@@ -6,8 +6,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from mmssl.optimisers import EagerOptimiser
 
-class LazyAdamW(torch.optim.Optimizer):
+
+class LazyAdamW(EagerOptimiser):
     """AdamW on the rows that have a gradient; all others keep their values, moments and decay.
 
     For parameters whose gradients are sparse in their rows, as ``nn.functional.embedding`` gives

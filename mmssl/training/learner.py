@@ -14,6 +14,7 @@ from mmssl.config import LearnedConfig, TrainingConfig
 from mmssl.data.dataset import ModalityFeatures
 from mmssl.data.sampling import Batch
 from mmssl.models import build_model
+from mmssl.optimisers import AdamW
 from mmssl.processes import Processes
 from mmssl.training.checkpoint import flatten_optimiser, restore_optimiser
 from mmssl.training.diagnostics import parameter_gradient_norms, part_gradient_norms
@@ -84,7 +85,7 @@ class Learner:
         prepare = self.accelerator.prepare
         tables = self.model.lazy_tables()
         others = [p for p in self._parameters if all(p is not table for table in tables)]
-        self._optimiser = prepare(torch.optim.AdamW(others, lr=rate, weight_decay=decay))
+        self._optimiser = prepare(AdamW(others, lr=rate, weight_decay=decay))
         if tables:
             self._table_optimiser = prepare(LazyAdamW(tables, lr=rate, weight_decay=decay))
         self._clip_norm = config.optimiser.clip_norm

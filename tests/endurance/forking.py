@@ -12,9 +12,7 @@ import signal
 import sys
 import traceback
 
-# What takes seconds is imported once; the first step of an optimiser wants the first of them.
-import torch._dynamo  # noqa: F401
-
+# What takes seconds is imported once.
 import extract.engines.local
 import extract.extraction  # noqa: F401
 import mmssl.training.trainer  # noqa: F401
