@@ -104,15 +104,23 @@ def top_k_of_block(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     # NaN and +inf rank first, so a look at the best is a look at all.
     if not bool((values[:, :1] < torch.inf).all()):
         raise FloatingPointError("a score is NaN or infinite: the model has diverged")
+    above, below = values[:, :-1], values[:, 1:]
+    equal = (above == below) & (below > -torch.inf)
+    columns = columns[:, :kept]
     if width > kept:
-        last, beyond = values[:, kept - 1], values[:, kept]
-        tied = ((last == beyond) & (last > -torch.inf)).nonzero().squeeze(1)
-        columns = columns[:, :kept]
+        tied = equal[:, -1].nonzero().squeeze(1)
         if len(tied):
-            columns[tied] = _lowest_columns(scores[tied], last[tied], kept)
-    columns = columns.sort(dim=1).values
-    values, order = scores.gather(1, columns).sort(dim=1, descending=True, stable=True)
-    return columns.gather(1, order).masked_fill(values == -torch.inf, -1), values
+            columns[tied] = _lowest_columns(scores[tied], values[tied, kept - 1], kept)
+    values = values[:, :kept]
+    # Lists without equal scores, nearly all of most models', are in order as they are.
+    rows = equal.any(dim=1).nonzero().squeeze(1)
+    if len(rows):
+        ascending = columns[rows].sort(dim=1).values
+        values[rows], order = scores[rows[:, None], ascending].sort(
+            dim=1, descending=True, stable=True
+        )
+        columns[rows] = ascending.gather(1, order)
+    return columns.masked_fill(values == -torch.inf, -1), values
 
 
 def _lowest_columns(scores: Tensor, last: Tensor, k: int) -> Tensor:
