@@ -12,6 +12,7 @@ _CLASSES = {
     "dataset": "prepared:PreparedDataset",
     "tables": "tables:Tables",
     "mmssl": "mmssl_family:MMSSLFamily",
+    "elliot": "elliot:Elliot",
 }
 
 

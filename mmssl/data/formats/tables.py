@@ -19,6 +19,7 @@ from extract.tables import TABLE_SUFFIXES, read_table, write_table
 from mmssl.data.features import SourceFeatures, read_features
 from mmssl.data.formats.base import MEDIA, PARTS, RawDataset, WritableFormat
 from mmssl.data.formats.matrices import find_matrices, read_matrix, write_ids
+from mmssl.data.formats.tuples import names_columns
 from mmssl.data.ids import IdMap, id_texts
 from mmssl.data.interactions import InvalidRows, read_interactions
 from mmssl.data.manifest import MANIFEST
@@ -33,8 +34,15 @@ class Tables(WritableFormat):
     title: ClassVar = "this toolkit's own: interactions.csv or train|val|test.csv, items.csv"
 
     def recognises(self, source: Path) -> bool:
-        """A folder of interactions, split or not, that `prepare` did not write."""
-        return bool(find_interactions(source)) and not (source / MANIFEST).is_file()
+        """A folder of interactions, split or not, that `prepare` did not write.
+
+        A ``train.tsv`` without a header is another tool's.
+        """
+        files = find_interactions(source)
+        train = files.get("train")
+        if train is not None and train.suffix == ".tsv" and not names_columns(train):
+            return False
+        return bool(files) and not (source / MANIFEST).is_file()
 
     def read(self, source: Path, invalid_rows: InvalidRows = "error") -> RawDataset:
         """Read the interactions and all features; see ``Format.read``."""
