@@ -71,7 +71,7 @@ def read_features(path: Location, feature_ids: Path | None = None) -> SourceFeat
     ids = [str(row) for row in range(len(array))]
     digest = sha256_file(path)
     if feature_ids is not None:
-        ids = _read_ids(feature_ids)
+        ids = read_row_ids(feature_ids)
         if len(ids) != len(array):
             raise InputError(
                 f"{path} has {len(array)} rows, but {feature_ids} has {len(ids)} ids: one id a row"
@@ -126,12 +126,21 @@ def _load_matrix(path: Path) -> npt.NDArray[Any]:
     return array
 
 
-def _read_ids(path: Path) -> list[str]:
+def read_row_ids(path: Path, kind: str = "item") -> list[str]:
+    """The ids of a matrix's rows, one a line.
+
+    Args:
+        path: UTF-8 text.
+        kind: what they name, for messages.
+
+    Raises:
+        InputError: not such a file, an empty line, or an id twice; the message names the line.
+    """
     ids = read_id_lines(path)
     line_of: dict[str, int] = {}
     for line, id_ in enumerate(ids, start=1):
         if not id_.strip():
-            raise InputError(f"{path}, line {line}: the item id is empty")
+            raise InputError(f"{path}, line {line}: the {kind} id is empty")
         if line_of.setdefault(id_, line) != line:
-            raise InputError(f"{path}: item id '{id_}' stands in lines {line_of[id_]} and {line}")
+            raise InputError(f"{path}: {kind} id '{id_}' stands in lines {line_of[id_]} and {line}")
     return ids

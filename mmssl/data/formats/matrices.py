@@ -12,12 +12,18 @@ from extract.files import atomic_path
 from mmssl.data.features import SourceFeatures, load_npy, read_features
 from mmssl.data.ids import IdMap
 
-_SUFFIX = "_feat.npy"
+_ENDING = "_feat"
 
 
-def find_matrices(folder: Path) -> dict[str, Path]:
-    """The matrices of a folder by modality: ``{"image": folder/image_feat.npy}``."""
-    return {path.name.removesuffix(_SUFFIX): path for path in sorted(folder.glob(f"*{_SUFFIX}"))}
+def find_matrices(folder: Path, ending: str = _ENDING) -> dict[str, Path]:
+    """The matrices of a folder by modality: ``{"image": folder/image_feat.npy}``.
+
+    Args:
+        folder: the folder.
+        ending: what stands between modality and ``.npy``.
+    """
+    suffix = f"{ending}.npy"
+    return {path.name.removesuffix(suffix): path for path in sorted(folder.glob(f"*{suffix}"))}
 
 
 def read_matrix(path: Path, ids: Sequence[str] | None = None) -> SourceFeatures:
@@ -53,12 +59,12 @@ def read_matrix(path: Path, ids: Sequence[str] | None = None) -> SourceFeatures:
 
 
 def write_matrices(
-    features: Mapping[str, SourceFeatures], item_ids: IdMap, folder: Path
+    features: Mapping[str, SourceFeatures], item_ids: IdMap, folder: Path, ending: str = _ENDING
 ) -> list[str]:
     """Write ``<modality>_feat.npy``, float32, row r the item of row r in ``item_ids``.
 
     A row without a vector is zeros; where there are such, ``<modality>_feat.mask.npy`` says which
-    rows are real, as ``features export`` does.
+    rows are real, as ``features export`` does. ``ending`` is as of ``find_matrices``.
 
     Returns:
         A note for each modality with such rows.
@@ -66,9 +72,9 @@ def write_matrices(
     notes = []
     for modality, source in features.items():
         vectors, present = source.aligned(item_ids)
-        arrays: dict[Path, NDArray[Any]] = {folder / f"{modality}{_SUFFIX}": vectors}
+        arrays: dict[Path, NDArray[Any]] = {folder / f"{modality}{ending}.npy": vectors}
         if not present.all():
-            mask = f"{modality}_feat.mask.npy"
+            mask = f"{modality}{ending}.mask.npy"
             arrays[folder / mask] = present
             notes.append(
                 f"{modality}: {int((~present).sum()):,} of {len(present):,} items have no vector,"

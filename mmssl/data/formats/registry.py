@@ -13,6 +13,7 @@ _CLASSES = {
     "tables": "tables:Tables",
     "mmssl": "mmssl_family:MMSSLFamily",
     "elliot": "elliot:Elliot",
+    "cornac": "cornac:Cornac",
 }
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 import polars as pl
 
 from extract.errors import InputError
-from extract.tables import read_id_lines
+from mmssl.data.features import read_row_ids
 from mmssl.data.formats.base import PARTS, RawDataset
 from mmssl.data.formats.delimited import DelimitedTable, first_line, read_delimited
-from mmssl.data.ids import IdMap
 from mmssl.data.interactions import DEFAULT_NAMES, InteractionTable, InvalidRows
 
 ROLES = ("user", "item", "rating", "timestamp")
@@ -89,18 +88,10 @@ def read_names(folder: Path) -> dict[str, list[str]]:
     """``user`` and ``item`` to the lines of ``<kind>_ids.txt``, as far as there are such files.
 
     Raises:
-        InputError: an id stands there twice.
+        InputError: as ``read_row_ids``.
     """
-    names = {}
-    for kind in ("user", "item"):
-        path = folder / f"{kind}_ids.txt"
-        if path.is_file():
-            names[kind] = read_id_lines(path)
-            try:
-                IdMap(names[kind], kind)
-            except InputError as error:
-                raise InputError(f"{path}: {error} (from 0)") from None
-    return names
+    files = {kind: folder / f"{kind}_ids.txt" for kind in ("user", "item")}
+    return {kind: read_row_ids(path, kind) for kind, path in files.items() if path.is_file()}
 
 
 def tuple_frames(content: RawDataset, tool: str) -> tuple[dict[str, pl.DataFrame], list[str]]:

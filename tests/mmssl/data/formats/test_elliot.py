@@ -232,7 +232,7 @@ def test_a_broken_array_is_told_by_its_name(tmp_path_factory, data):
         ("val.tsv", "0\t12\tgood\t1\n", r"val\.tsv, line 1, column 'rating': rating that is not"),
         ("test.tsv", "0\t1\n\n0\t2\t3\n", r"test\.tsv, line 3, column 3: 3 fields where 2"),
         ("test.tsv", "", r"test\.tsv: the file is empty"),
-        ("item_ids.txt", "a\na\n", r"item_ids\.txt: item id 'a' occurs in rows 0 and 1"),
+        ("item_ids.txt", "a\na\n", r"item_ids\.txt: item id 'a' stands in lines 1 and 2"),
         ("item_ids.txt", "a\nb\n", r"train\.tsv, line 1, column 'item': '10' is no line of item_"),
     ],
 )
