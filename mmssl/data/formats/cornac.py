@@ -134,7 +134,7 @@ def _refuse_blanks(ids: set[str], kind: str) -> None:
 
 def _as_cornac_reads(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     """The columns as UI, UIR or UIRT want them, and notes on what that changes."""
-    notes = []
+    notes: list[str] = []
     if "timestamp" not in frame.columns:
         return frame, notes
     times = frame["timestamp"]
