@@ -12,6 +12,8 @@ _CLASSES = {
     "dataset": "prepared:PreparedDataset",
     "tables": "tables:Tables",
     "mmssl": "mmssl_family:MMSSLFamily",
+    "amazon2018": "amazon2018:Amazon2018",
+    "amazon2023": "amazon2023:Amazon2023",
 }
 
 
