@@ -10,10 +10,12 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import polars as pl
 
 from extract.errors import InputError
+from mmssl.data.formats.base import RawDataset
 from mmssl.data.formats.json_lines import LINE, read_json_lines
 from mmssl.data.interactions import InteractionTable, InvalidRows, check_interactions
 
@@ -125,6 +127,24 @@ def require_category_name(name: str) -> None:
         )
 
 
+def unit_notes(content: RawDataset, *, milliseconds: bool) -> list[str]:
+    """A note where timestamps, whose unit no source tells, cannot be of the layout's unit.
+
+    Args:
+        content: what is written, timestamps as they are.
+        milliseconds: whether the layout has milliseconds since 1970; else seconds.
+    """
+    tables = [each.frame for each in content.parts.values() if "timestamp" in each.frame.columns]
+    latest = max(
+        (cast(float, frame["timestamp"].max()) for frame in tables if frame.height), default=None
+    )
+    # 10^11 seconds are the year 5138, as many milliseconds 1973.
+    if latest is None or (latest > 10**11) == milliseconds:
+        return []
+    unit = "milliseconds" if milliseconds else "seconds"
+    return [f"timestamps: written as they are, up to {latest}; tools take them for {unit}"]
+
+
 def read_reviews(path: Path, keys: dict[str, str], invalid_rows: InvalidRows) -> InteractionTable:
     """Reviews as interactions, without their texts.
 
@@ -136,7 +156,7 @@ def read_reviews(path: Path, keys: dict[str, str], invalid_rows: InvalidRows) ->
     Raises:
         InputError: as ``read_json_lines`` and ``check_interactions``.
     """
-    wanted = dict.fromkeys(keys.values(), pl.String)
+    wanted = dict.fromkeys(keys.values(), pl.String())
     frame = read_json_lines(path, wanted, (keys["user"], keys["item"]))
     roles = {role: key for role, key in keys.items() if key in frame.columns}
     frame = frame.select(*(pl.col(key).alias(role) for role, key in roles.items()), row=LINE)

@@ -28,11 +28,12 @@ from mmssl.data.formats.amazon import (
     meta_kind,
     read_reviews,
     require_category_name,
+    unit_notes,
 )
 from mmssl.data.formats.amazon_items import item_table, metadata
 from mmssl.data.formats.base import RawDataset, WritableFormat, left_out
 from mmssl.data.formats.delimited import read_delimited
-from mmssl.data.formats.json_lines import LINE, scan_json_lines, write_json_lines
+from mmssl.data.formats.json_lines import LINE, Keys, scan_json_lines, write_json_lines
 from mmssl.data.interactions import InteractionTable, InvalidRows
 
 _KEYS = {
@@ -41,18 +42,18 @@ _KEYS = {
     "rating": "overall",
     "timestamp": "unixReviewTime",
 }
-_META_KEYS = {
-    "asin": pl.String,
-    "title": pl.String,
-    "brand": pl.String,
-    "main_cat": pl.String,
-    "category": pl.List(pl.String),
-    "categories": pl.List(pl.String),
-    "feature": pl.List(pl.String),
-    "description": pl.List(pl.String),
-    "imageURLHighRes": pl.List(pl.String),
-    "imageURL": pl.List(pl.String),
-    "imUrl": pl.String,
+_META_KEYS: Keys = {
+    "asin": pl.String(),
+    "title": pl.String(),
+    "brand": pl.String(),
+    "main_cat": pl.String(),
+    "category": pl.List(pl.String()),
+    "categories": pl.List(pl.String()),
+    "feature": pl.List(pl.String()),
+    "description": pl.List(pl.String()),
+    "imageURLHighRes": pl.List(pl.String()),
+    "imageURL": pl.List(pl.String()),
+    "imUrl": pl.String(),
 }
 _USER_KEY = re.compile(r"""["']reviewerID["']\s*:""")
 _ASIN = r"[0-9A-Z]{10}"
@@ -95,6 +96,7 @@ class Amazon2018(WritableFormat):
             frame.rename({role: key for role, key in _KEYS.items() if role in frame.columns}), path
         )
         notes = left_out(content, items, holds=("rating", "timestamp", "items"))
+        notes += unit_notes(content, milliseconds=False)
         if items is None:
             return notes
         frame, lost = metadata(items)

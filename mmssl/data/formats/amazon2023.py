@@ -27,11 +27,12 @@ from mmssl.data.formats.amazon import (
     meta_kind,
     read_reviews,
     require_category_name,
+    unit_notes,
 )
 from mmssl.data.formats.amazon_items import item_table, metadata
 from mmssl.data.formats.base import RawDataset, WritableFormat, left_out
 from mmssl.data.formats.delimited import read_delimited, write_delimited
-from mmssl.data.formats.json_lines import LINE, scan_json_lines, write_json_lines
+from mmssl.data.formats.json_lines import LINE, Keys, scan_json_lines, write_json_lines
 from mmssl.data.interactions import InteractionTable, InvalidRows
 
 _KEYS = {
@@ -41,15 +42,15 @@ _KEYS = {
     "timestamp": "timestamp",
 }
 _SIZES = ("hi_res", "large", "thumb")
-_META_KEYS = {
-    "parent_asin": pl.String,
-    "title": pl.String,
-    "store": pl.String,
-    "main_category": pl.String,
-    "categories": pl.List(pl.String),
-    "features": pl.List(pl.String),
-    "description": pl.List(pl.String),
-    "images": pl.List(pl.Struct(dict.fromkeys(("variant", *_SIZES), pl.String))),
+_META_KEYS: Keys = {
+    "parent_asin": pl.String(),
+    "title": pl.String(),
+    "store": pl.String(),
+    "main_category": pl.String(),
+    "categories": pl.List(pl.String()),
+    "features": pl.List(pl.String()),
+    "description": pl.List(pl.String()),
+    "images": pl.List(pl.Struct(dict.fromkeys(("variant", *_SIZES), pl.String()))),
 }
 _WANTED = "<Category>.jsonl, <Category>.csv or <Category>.train.csv, .valid.csv and .test.csv"
 
@@ -97,6 +98,7 @@ class Amazon2023(WritableFormat):
             else:
                 write_json_lines(frame.with_columns(asin="parent_asin"), path)
         notes = left_out(content, items, holds=("rating", "timestamp", "items", "split"))
+        notes += unit_notes(content, milliseconds=True)
         if items is None:
             return notes
         frame, lost = metadata(items)

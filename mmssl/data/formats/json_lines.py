@@ -27,7 +27,7 @@ _LONGEST_LINE = 64 * 2**20
 LINE = "line"
 """The column that says in which line of the file, from 1, an object stands."""
 
-Keys = Mapping[str, pl.DataType | type[pl.DataType]]
+Keys = Mapping[str, pl.DataType]
 """Key to type: ``String``, ``List(String)``, or ``List(Struct)`` with fields of ``String``."""
 
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
@@ -78,7 +78,8 @@ def read_json_lines(path: Path, keys: Keys, required: tuple[str, ...] = ()) -> p
     Raises:
         InputError: as ``scan_json_lines``, or a required key is nowhere.
     """
-    frame = pl.concat(scan_json_lines(path, keys))
+    # What is parsed has room to spare in every block; a copy has not.
+    frame = pl.concat(block.rechunk() for block in scan_json_lines(path, keys))
     absent = [key for key in keys if frame[key].null_count() == frame.height]
     for key in required:
         if key in absent:
@@ -185,7 +186,7 @@ def _holds_twice(line: bytes, marks: list[bytes]) -> bool:
     return any(line.count(mark) > 1 for mark in marks)
 
 
-def _odd(key: str, type_: pl.DataType | type[pl.DataType]) -> pl.Expr:
+def _odd(key: str, type_: pl.DataType) -> pl.Expr:
     """Where polars may have read half of a pair as NUL, or put a list or object down as text."""
     if type_ == pl.String:
         return pl.col(key).str.contains(r"^[\[{]|\x00")
@@ -266,7 +267,7 @@ def _number_text(text: str) -> str:
     return str(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)
 
 
-def _fitted(value: Any, type_: pl.DataType | type[pl.DataType]) -> Any:
+def _fitted(value: Any, type_: pl.DataType) -> Any:
     """A value as the type wants it.
 
     Raises:
@@ -275,14 +276,17 @@ def _fitted(value: Any, type_: pl.DataType | type[pl.DataType]) -> Any:
     if value is None:
         return None
     if isinstance(type_, pl.List):
-        inner = type_.inner
+        inner = cast(pl.DataType, type_.inner)
         if inner != pl.String and not isinstance(value, list):
             raise TypeError(f"{_kind(value)}, where a list should be")
         return [_fitted(each, inner) for each in _flat(value)]
     if isinstance(type_, pl.Struct):
         if not isinstance(value, dict):
             raise TypeError(f"{_kind(value)}, where an object should be")
-        return {field.name: _fitted(value.get(field.name), field.dtype) for field in type_.fields}
+        return {
+            field.name: _fitted(value.get(field.name), cast(pl.DataType, field.dtype))
+            for field in type_.fields
+        }
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, str):

@@ -9,10 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from extract.config import ExtractionConfig
 from extract.errors import InputError
+from extract.item_table import read_catalog
 from mmssl.data.convert import convert
 from mmssl.data.formats.amazon2018 import Amazon2018
 from mmssl.data.formats.registry import find_format, format_names
+from mmssl.data.ids import IdMap
+from mmssl.recommend.caps import read_caps
 from tests.mmssl.data.formats import raw
 
 REVIEWS = [
@@ -209,7 +213,8 @@ def test_round_trip(tmp_path_factory, name, content, rows):
         rows, schema=dict.fromkeys(("item_id", *(key for row in rows for key in row)), pl.String)
     )
     layout = find_format(name)
-    assert layout.write(content, items, folder, "Toys_5") == []
+    notes = layout.write(content, items, folder, "Toys_5")
+    assert [note for note in notes if not note.startswith("timestamps")] == []
     assert layout.recognises(folder)
     raw.same(layout.read(folder), content, features=False)
     read = layout.read_items(folder)
@@ -257,9 +262,11 @@ def test_converted_to_tables_its_text_and_category_are_columns_that_commands_kno
     source = make(tmp_path / "toys")
     report = convert(source, "tables", tmp_path / "out")
     assert (report.read_as, report.items) == ("amazon2018", 2)
-    items = pl.read_csv(tmp_path / "out" / "items.csv", infer_schema=False)
-    assert items["text"][1] == "one text"
-    assert items["category"].to_list() == ["Board Games", None]
+    table = tmp_path / "out" / "items.csv"
+    texts = read_catalog(ExtractionConfig(items=table, modality="text", encoder="x", out=tmp_path))
+    assert [(item.id, item.text) for item in texts.items(0, 2)][1] == ("B000052XZC", "one text")
+    caps = read_caps(["category=1"], table, IdMap(["B000052XZC", "0615391206"]))
+    assert caps[0].values.tolist() == [-1, 0]
 
 
 BREAKS = ["drop a key", "text for a number", "cut", "not UTF-8", "twice", "a list"]
@@ -291,3 +298,21 @@ def test_a_broken_file_reads_or_is_named_with_line_and_column(tmp_path_factory, 
     assert Amazon2018().recognises(folder)
     told = raw.complaint(lambda: (Amazon2018().read(folder), Amazon2018().read_items(folder)))
     assert re.search(rf"^$|{re.escape(name)}(: the file is empty|, line \d+, column )", told)
+
+
+@pytest.mark.parametrize(
+    ("name", "latest", "told"),
+    [
+        ("amazon2018", 1_500_000_000, False),
+        ("amazon2018", 1_500_000_000_000, True),
+        ("amazon2023", 1_500_000_000_000, False),
+        ("amazon2023", 1_500_000_000, True),
+    ],
+)
+def test_timestamps_of_another_unit_are_told(tmp_path, name, latest, told):
+    times = raw.table([("u", "a"), ("u", "b")], timestamps=[0, latest])
+    content = raw.RawDataset({"interactions": times})
+    notes = find_format(name).write(content, None, tmp_path, "Toys")
+    assert [
+        note.startswith(f"timestamps: written as they are, up to {latest}") for note in notes
+    ] == ([True] * told)

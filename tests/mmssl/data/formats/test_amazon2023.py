@@ -158,7 +158,8 @@ def test_ratings_alone_become_a_dataset(tmp_path):
 @given(content=raw.raw_datasets(split=True, rated=True, timed=True, modalities=()))
 def test_round_trip_of_a_split(tmp_path_factory, content):
     folder = tmp_path_factory.mktemp("amazon")
-    assert Amazon2023().write(content, None, folder, "Toys") == []
+    notes = Amazon2023().write(content, None, folder, "Toys")
+    assert [note for note in notes if not note.startswith("timestamps")] == []
     assert sorted(path.name for path in folder.iterdir()) == [
         "Toys.test.csv",
         "Toys.train.csv",
