@@ -14,6 +14,8 @@ _CLASSES = {
     "mmssl": "mmssl_family:MMSSLFamily",
     "elliot": "elliot:Elliot",
     "cornac": "cornac:Cornac",
+    "amazon2018": "amazon2018:Amazon2018",
+    "amazon2023": "amazon2023:Amazon2023",
 }
 
 

@@ -1,12 +1,14 @@
 """What the tests of several layouts write and compare."""
 
 import string
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from hypothesis import strategies as st
 
+from extract.errors import InputError
 from mmssl.data.features import SourceFeatures
 from mmssl.data.formats.base import PARTS, RawDataset
 from mmssl.data.interactions import InteractionTable
@@ -82,6 +84,15 @@ def same(
             # Layouts with a row an item also have one for those without features.
             found = {id_: vector for id_, vector in found.items() if vector or id_ in wanted}
         assert found == wanted, modality
+
+
+def complaint(read: Callable[[], object]) -> str:
+    """What is wrong with a file, as its reader tells it in one line; "" if it reads."""
+    try:
+        read()
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 @st.composite
