@@ -14,6 +14,7 @@ _CLASSES = {
     "mmssl": "mmssl_family:MMSSLFamily",
     "elliot": "elliot:Elliot",
     "cornac": "cornac:Cornac",
+    "mmrec": "mmrec:MMRec",
 }
 
 
