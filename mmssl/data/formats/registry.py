@@ -15,6 +15,7 @@ _CLASSES = {
     "elliot": "elliot:Elliot",
     "cornac": "cornac:Cornac",
     "mmrec": "mmrec:MMRec",
+    "recbole": "recbole:RecBole",
 }
 
 
