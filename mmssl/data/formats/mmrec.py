@@ -66,10 +66,10 @@ class MMRec(WritableFormat):
             modality: _read_rows(matrix, names.get("item"))
             for modality, matrix in find_matrices(path.parent).items()
         }
-        highest = table.frame[_NUMBERS["item"]].cast(pl.Int64, strict=False).max()
+        highest = table.frame[_NUMBERS["item"]].cast(pl.Int64, strict=False).max() or 0
         warnings = [
             f"{path.with_name(modality)}_feat.npy: {len(each.ids):,} rows, while the highest"
-            f" {_NUMBERS['item']} is {highest}: MMRec's models want one more than that"
+            f" {_NUMBERS['item']} is {highest!r}: MMRec's models want one more than that"
             for modality, each in features.items()
             if len(each.ids) - 1 != highest
         ]

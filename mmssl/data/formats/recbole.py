@@ -22,6 +22,7 @@ from mmssl.data.features import SourceFeatures
 from mmssl.data.formats.base import MEDIA, RawDataset, WritableFormat, left_out
 from mmssl.data.formats.delimited import first_line, write_delimited
 from mmssl.data.formats.recbole_files import AtomicFile, read_atomic, read_vectors, write_vectors
+from mmssl.data.ids import ordered_ids
 from mmssl.data.interactions import InteractionTable, InvalidRows
 
 _PARTS = {"train": "train", "val": "valid", "test": "test"}
@@ -135,8 +136,10 @@ class RecBole(WritableFormat):
                 notes.append(f"{modality}: left out, for no item has a vector")
         if items is not None:
             taken = {*_TAKEN, *(field for _, *fields in written for field in fields)}
-            notes += _write_items(items, folder / f"{name}.item", taken)
-        return [*notes, *_unknown(content, items), _configuration(content, name, roles, written)]
+            notes += _write_items(items, content.ids("item"), folder / f"{name}.item", taken)
+        else:
+            notes += _unknown(content)
+        return [*notes, _configuration(content, name, roles, written)]
 
 
 def _inter_files(source: Path) -> list[Path]:
@@ -198,8 +201,14 @@ def _vector_files(folder: Path, name: str) -> list[Path]:
     ]
 
 
-def _write_items(items: pl.DataFrame, path: Path, taken: set[str]) -> list[str]:
-    """Write the ``.item``; a note names the columns that it cannot hold."""
+def _write_items(items: pl.DataFrame, ids: set[str], path: Path, taken: set[str]) -> list[str]:
+    """Write the ``.item``; a note names the columns that it cannot hold.
+
+    Of the items in ``ids`` that the table does not describe there are lines without values: once
+    the file is loaded, RecBole drops interactions with items that have no line.
+    """
+    others = pl.Series("item_id", ordered_ids(ids - set(items["item_id"])), dtype=pl.String)
+    items = pl.concat([items, others.to_frame()], how="diagonal")
     check_recbole_ids("item", items["item_id"])
     columns = [name for name in items.columns if name != "item_id"]
     held = [
@@ -220,10 +229,9 @@ def _type(column: str) -> str:
     return "token_seq" if column == "text" else "token"
 
 
-def _unknown(content: RawDataset, items: pl.DataFrame | None) -> list[str]:
+def _unknown(content: RawDataset) -> list[str]:
     """A note on items of which no file has a line."""
     known = {id_ for table in content.parts.values() for id_ in table.frame["item"].unique()}
-    known |= set() if items is None else set(items["item_id"])
     for source in content.features.values():
         known.update(pl.Series(source.ids, dtype=pl.String).filter(pl.Series(source.present)))
     lost = len(content.ids("item") - known)

@@ -119,9 +119,7 @@ def write_vectors(
     return suffix, id_field, vector_field
 
 
-def _numbers(
-    table: DelimitedTable, column: str
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _numbers(table: DelimitedTable, column: str) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Vectors (n, dim) and present (n,) of a column of numbers with blanks between them."""
     texts = table.frame[column].fill_null("")
     blocks: list[NDArray[Any]] = []

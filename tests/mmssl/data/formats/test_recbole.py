@@ -126,12 +126,18 @@ def test_round_trip(tmp_path_factory, content):
     raw.same(RecBole().read(folder), content, all_items=False)
 
 
+def first(row):
+    return row[0]
+
+
 # What a line of text may hold, with what separates and quotes.
 TEXTS = st.text(string.printable + "\u00e9\u2028", min_size=1).filter(str.strip)
 
 
 @settings(max_examples=60, deadline=None)
-@given(rows=st.lists(st.tuples(IDS, st.none() | TEXTS, TEXTS), min_size=1, unique_by=lambda r: r[0]))
+@given(
+    rows=st.lists(st.tuples(IDS, st.none() | TEXTS, TEXTS), min_size=1, unique_by=lambda r: r[0])
+)
 def test_items_round_trip(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp("recbole")
     items = pl.DataFrame(rows, schema=["item_id", "text", "brand"], orient="row")
@@ -140,7 +146,9 @@ def test_items_round_trip(tmp_path_factory, rows):
     RecBole().write(content, items, folder, "made")
     read = RecBole().read_items(folder)
     assert read is not None
-    assert read.rows() == items.rows()
+    # The item of the interaction has a line, too, else RecBole would drop the interaction.
+    others = [] if "i" in items["item_id"] else [("i", None, None)]
+    assert read.rows() == items.rows() + others
 
 
 def test_files_to_the_letter_and_what_is_told(tmp_path):
@@ -163,11 +171,12 @@ def test_files_to_the_letter_and_what_is_told(tmp_path):
     assert (tmp_path / "made.imageemb").read_text() == (
         "imageemb_id:token\timageemb:float_seq\na\t0.1 2.0\n"
     )
-    assert (tmp_path / "made.item").read_text() == "item_id:token\ttext:token_seq\na\ttwo words\n"
+    assert (
+        tmp_path / "made.item"
+    ).read_text() == "item_id:token\ttext:token_seq\na\ttwo words\nb\t\nc\t\n"
     assert notes == [
         "audio: left out, for no item has a vector",
         "made.item: has no place for image, rating",
-        "left out 1 items without interactions and vectors",
         "in RecBole's configuration: {dataset: made, load_col: {inter: [user_id, item_id, rating,"
         " timestamp], imageemb: [imageemb_id, imageemb], textemb: [textemb_id, textemb]},"
         " additional_feat_suffix: [imageemb, textemb], alias_of_item_id: [imageemb_id,"
@@ -176,10 +185,18 @@ def test_files_to_the_letter_and_what_is_told(tmp_path):
     ]
 
 
+def test_items_that_no_file_has_a_line_of_are_told(tmp_path):
+    content = raw.RawDataset(
+        {"interactions": raw.table([("u", "a")])}, {"x": raw.features({"a": [1.0], "b": None})}
+    )
+    notes = RecBole().write(content, None, tmp_path, "made")
+    assert notes[0] == "left out 1 items without interactions and vectors"
+
+
 @pytest.mark.parametrize("id_", ["a\tb", '"a', "None", "a\nb"])
 def test_ids_that_recbole_reads_otherwise_are_refused(tmp_path, id_):
     content = raw.RawDataset({"interactions": raw.table([(id_, "a")])})
-    with pytest.raises(InputError, match="user id .* cannot stand in a RecBole file"):
+    with pytest.raises(InputError, match=r"user id .* cannot stand in a RecBole file"):
         RecBole().write(content, None, tmp_path, "made")
 
 
@@ -204,9 +221,9 @@ def test_what_is_broken_is_named(tmp_path, name, old, new, message):
     text = (source / name).read_text()
     assert old in text
     (source / name).write_text(text.replace(old, new, 1))
+    read = RecBole().read_items if name == "ml.item" else RecBole().read
     with pytest.raises(InputError, match=message):
-        RecBole().read(source)
-        RecBole().read_items(source)
+        read(source)
 
 
 def test_which_data_set_and_which_vectors(tmp_path):

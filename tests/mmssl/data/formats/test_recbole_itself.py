@@ -49,33 +49,34 @@ def load(content, folder):
 
 def interactions(data_set, frame):
     """(user, item, rating, timestamp) under the ids of the files."""
-    users = data_set.id2token("user_id", frame["user_id"].numpy())
-    items = data_set.id2token("item_id", frame["item_id"].numpy())
+    users = data_set.id2token("user_id", np.asarray(frame["user_id"]))
+    items = data_set.id2token("item_id", np.asarray(frame["item_id"]))
     numbers = (frame[name].tolist() for name in ("rating", "timestamp"))
     return set(zip(users, items, *numbers, strict=True))
 
 
 def check_features_and_items(data_set):
-    assert set(data_set.field2id_token["item_id"][1:]) == {"a", "b", "é c", 'd"x', "only-features"}
+    """Rows of vectors and descriptions, by the ids that RecBole gave the items."""
+    ids = data_set.field2id_token["item_id"]
+    assert set(ids[1:]) == {"a", "b", "é c", 'd"x', "only-features"}
     for modality, source in FEATURES.items():
         weight = data_set.get_preload_weight(f"{modality}emb_id")
         assert weight.shape == (6, source.vectors.shape[1])
-        for id_, token in enumerate(data_set.field2id_token["item_id"]):
-            wanted = raw.by_id(source).get(token) or np.zeros(source.vectors.shape[1])
-            assert weight[id_].astype(np.float32).tolist() == list(wanted), token
+        vectors = raw.by_id(source)
+        for row, id_ in zip(weight.astype(np.float32), ids, strict=True):
+            assert row.tolist() == (vectors.get(id_) or [0] * len(row)), id_
     texts = {
-        data_set.id2token("item_id", row): [
-            word for word in data_set.id2token("text", line) if word != "[PAD]"
-        ]
-        for row, line in enumerate(data_set.item_feat["text"].numpy())
-        if row
+        id_: [word for word in data_set.id2token("text", np.asarray(line)) if word != "[PAD]"]
+        for id_, line in zip(ids, data_set.item_feat["text"], strict=True)
     }
-    assert texts["a"] == ["Quoted" if word == '"Quoted"' else word for word in ("Quoted", "words")]
+    assert texts["a"] == ['"Quoted"', "words"]
     assert texts["b"] == ["a\ttab", "and\na", "line"]
-    brands = data_set.id2token("brand", data_set.item_feat["brand"].numpy())
-    rows = {token: row for row, token in enumerate(data_set.field2id_token["item_id"])}
-    assert brands[rows['d"x']] == '12" y'
-    assert brands[rows["b"]] == "[PAD]"
+    brands = data_set.id2token("brand", np.asarray(data_set.item_feat["brand"], dtype=int))
+    assert dict(zip(ids, brands, strict=True)) == {
+        "a": "x",
+        'd"x': '12" y',
+        **dict.fromkeys(["[PAD]", "b", "é c", "only-features"], "[PAD]"),
+    }
 
 
 def test_interactions_to_be_split(tmp_path):
