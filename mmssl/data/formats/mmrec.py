@@ -254,10 +254,9 @@ def _cold_users(content: RawDataset) -> list[str]:
 
 def _configuration(content: RawDataset, name: str) -> list[str]:
     """What to tell MMRec, and which modalities it has no place for."""
+    # MMRec asks for both, there or not.
     files = "".join(
-        f", {option}: '{modality}_feat.npy'"
-        for modality, option in _CONFIGURED.items()
-        if modality in content.features
+        f", {option}: '{modality}_feat.npy'" for modality, option in _CONFIGURED.items()
     )
     others = [modality for modality in content.features if modality not in _CONFIGURED]
     notes = [
@@ -270,6 +269,6 @@ def _configuration(content: RawDataset, name: str) -> list[str]:
             f"{', '.join(others)}: written, but MMRec reads image and text only; give a matrix"
             " that name to have it read"
         )
-    if not files:
+    if not content.features.keys() & _CONFIGURED.keys():
         notes.append("without image or text features MMRec runs only models that need none")
     return notes

@@ -114,8 +114,8 @@ def test_files_to_the_letter_and_what_is_told(tmp_path):
     assert "left out, for the layout has no place for it: descriptions of items" in told
     assert "1 interactions of validation and test are of users whom nothing trains" in told
     assert "inter_file_name: 'made.inter'" in told
-    assert "vision_feature_file: 'image_feat.npy'" in told
-    assert "text_feature_file" not in told
+    assert "vision_feature_file: 'image_feat.npy', text_feature_file: 'text_feat.npy'" in told
+    assert "runs only models that need none" not in told
     assert "audio: written, but MMRec reads image and text only" in told
 
 
@@ -163,6 +163,14 @@ def test_a_broken_file_reads_or_is_named(tmp_path_factory, name, breaking):
     source = make_mmrec(tmp_path_factory.mktemp("mmrec") / "baby")
     break_lines(source / name, breaking)
     reads_or_names_the_place(MMRec(), source, source / name)
+
+
+def test_a_folder_without_what_mmrec_reads_is_told(tmp_path):
+    part = raw.table([("u", "a")])
+    content = raw.RawDataset({"train": part, "val": part, "test": part})
+    notes = MMRec().write(content, None, tmp_path, "made")
+    assert notes[-1] == "without image or text features MMRec runs only models that need none"
+    assert MMRec().read(tmp_path).features == {}
 
 
 def test_unsplit_interactions_are_refused(tmp_path):
