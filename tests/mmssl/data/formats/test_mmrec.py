@@ -2,12 +2,12 @@ import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from extract.errors import InputError
 from mmssl.data.formats.mmrec import MMRec
 from mmssl.data.formats.registry import find_format, format_names
-from tests.mmssl.data.formats import raw
-from tests.mmssl.data.formats.broken import break_lines, breakings, reads_or_names_the_place
+from tests.mmssl.data.formats import broken, raw
 
 INTER = """userID\titemID\trating\ttimestamp\tx_label
 0\t0\t5.0\t1390694400\t0
@@ -157,12 +157,12 @@ def test_a_row_without_an_id_and_several_files(tmp_path):
 
 
 @settings(max_examples=150, deadline=None)
-@given(breaking=breakings())
+@given(data=st.data())
 @pytest.mark.parametrize("name", ["baby.inter", "i_id_mapping.csv", "u_id_mapping.csv"])
-def test_a_broken_file_reads_or_is_named(tmp_path_factory, name, breaking):
+def test_a_broken_file_reads_or_is_named(tmp_path_factory, name, data):
     source = make_mmrec(tmp_path_factory.mktemp("mmrec") / "baby")
-    break_lines(source / name, breaking)
-    reads_or_names_the_place(MMRec(), source, source / name)
+    broken.break_lines(source / name, "\t", data)
+    broken.fails_well(lambda: MMRec().read(source), source / name)
 
 
 def test_a_folder_without_what_mmrec_reads_is_told(tmp_path):

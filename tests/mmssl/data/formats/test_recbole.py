@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from extract.errors import InputError
 from mmssl.data.formats.recbole import RecBole
 from mmssl.data.formats.registry import find_format, format_names
-from tests.mmssl.data.formats import raw
-from tests.mmssl.data.formats.broken import break_lines, breakings, reads_or_names_the_place
+from tests.mmssl.data.formats import broken, raw
 
 # Without the words that pandas, and so RecBole, takes for a missing value.
 MODALITIES = ("image", "a-b", "item")
@@ -244,9 +243,10 @@ def test_which_data_set_and_which_vectors(tmp_path):
 
 
 @settings(max_examples=150, deadline=None)
-@given(breaking=breakings())
+@given(data=st.data())
 @pytest.mark.parametrize("name", ["ml.inter", "ml.item", "ml.itememb"])
-def test_a_broken_file_reads_or_is_named(tmp_path_factory, name, breaking):
+def test_a_broken_file_reads_or_is_named(tmp_path_factory, name, data):
     source = make_recbole(tmp_path_factory.mktemp("recbole") / "ml")
-    break_lines(source / name, breaking)
-    reads_or_names_the_place(RecBole(), source, source / name)
+    broken.break_lines(source / name, "\t", data)
+    read = RecBole().read_items if name == "ml.item" else RecBole().read
+    broken.fails_well(lambda: read(source), source / name)
