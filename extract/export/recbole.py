@@ -20,7 +20,9 @@ gives the fields ``<suffix>_id`` and ``<suffix>``.
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from extract.blocks import blocks
 from extract.errors import InputError
@@ -43,7 +45,7 @@ def recbole_fields(out: Path) -> tuple[str, str]:
         InputError: the suffix is not one that RecBole could be told of.
     """
     suffix = out.suffix.removeprefix(".")
-    if not suffix.isidentifier() or suffix in _OTHER_FILES or not out.stem:
+    if not suffix.replace("-", "_").isidentifier() or suffix in _OTHER_FILES or not out.stem:
         raise InputError(
             f"{out}: RecBole wants <dataset>.itememb, or another suffix of letters that is none of"
             f" {', '.join(_OTHER_FILES)}"
@@ -66,13 +68,7 @@ def write_recbole(store: FeatureStore, out: Path) -> ExportSummary:
     with atomic_path(out) as temporary, temporary.open("wb") as handle:
         handle.write(f"{id_field}:token\t{vector_field}:float_seq\n".encode())
         for block in blocks(store):
-            _check(block.ok_ids)
-            numbers = pl.Series(block.ok_vectors.reshape(-1)).cast(pl.String)
-            lists = numbers.reshape((-1, store.manifest.dim)).arr.join(" ")
-            frame = pl.DataFrame({"id": block.ok_ids, "vector": lists})
-            handle.write(
-                frame.write_csv(include_header=False, separator="\t", quote_style="never").encode()
-            )
+            handle.write(recbole_lines(block.ok_ids, block.ok_vectors))
     suffix = out.suffix.removeprefix(".")
     summary.notes.append(
         f"in RecBole's configuration: additional_feat_suffix: [{suffix}],"
@@ -82,11 +78,32 @@ def write_recbole(store: FeatureStore, out: Path) -> ExportSummary:
     return summary
 
 
-def _check(ids: pl.Series) -> None:
+def recbole_lines(ids: pl.Series, vectors: NDArray[np.float32]) -> bytes:
+    """The lines of items: the id, a tab, the numbers of its vector.
+
+    Args:
+        ids: text.
+        vectors: float32 (n, dim).
+
+    Raises:
+        InputError: an id that RecBole would read as another, or as none.
+    """
+    check_recbole_ids("item", ids)
+    numbers = pl.Series(vectors.reshape(-1)).cast(pl.String)
+    frame = pl.DataFrame({"id": ids, "vector": numbers.reshape(vectors.shape).arr.join(" ")})
+    return frame.write_csv(include_header=False, separator="\t", quote_style="never").encode()
+
+
+def check_recbole_ids(kind: str, ids: pl.Series) -> None:
+    """Refuse ids that RecBole would read as something else.
+
+    Raises:
+        InputError: names the first.
+    """
     odd = ids.str.contains(r'[\t\n\r\x00]|^"') | ids.is_in(list(_NOT_AN_ID))
     if odd.any():
         raise InputError(
-            f"item id {ids.filter(odd)[0]!r} cannot stand in a RecBole file: it would be read as"
+            f"{kind} id {ids.filter(odd)[0]!r} cannot stand in a RecBole file: it would be read as"
             " something else (a tab, a line break, a quotation mark in front, or a word for a"
             " missing value)"
         )

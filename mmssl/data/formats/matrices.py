@@ -103,13 +103,14 @@ def row_order(interacted: set[str], all_items: Sequence[str]) -> list[str]:
     """Item ids in the order of rows, for tools that count items by the highest number they meet.
 
     The last row has to be an item with interactions, or their count would be short of the features'
-    rows; only where it is not, those without interactions go to the end, and the tool cannot know
-    them.
+    rows, and their models stop at the difference; where it is not, the last item with interactions
+    is moved there.
 
     Args:
         interacted: items with interactions.
         all_items: distinct ids, in the order wanted.
     """
-    if not all_items or all_items[-1] in interacted:
+    last = next((id_ for id_ in reversed(all_items) if id_ in interacted), None)
+    if last is None:
         return list(all_items)
-    return sorted(all_items, key=lambda id_: id_ not in interacted)
+    return [*(id_ for id_ in all_items if id_ != last), last]

@@ -12,6 +12,8 @@ _CLASSES = {
     "dataset": "prepared:PreparedDataset",
     "tables": "tables:Tables",
     "mmssl": "mmssl_family:MMSSLFamily",
+    "mmrec": "mmrec:MMRec",
+    "recbole": "recbole:RecBole",
     "elliot": "elliot:Elliot",
     "cornac": "cornac:Cornac",
     "amazon2018": "amazon2018:Amazon2018",

@@ -55,10 +55,10 @@ def test_the_last_row_is_an_item_with_interactions(tmp_path):
         {"image": raw.features({"a": [1.0], "b": None, "c": [3.0]})},
     )
     notes = MMSSLFamily().write(content, None, tmp_path, "made")
-    assert json.loads((tmp_path / "train.json").read_text()) == {"0": [0]}
-    assert (tmp_path / "item_ids.txt").read_text() == "a\nb\nc\n"
-    assert np.load(tmp_path / "image_feat.npy").tolist() == [[1], [0], [3]]
-    assert np.load(tmp_path / "image_feat.mask.npy").tolist() == [True, False, True]
+    assert json.loads((tmp_path / "train.json").read_text()) == {"0": [2]}
+    assert (tmp_path / "item_ids.txt").read_text() == "b\nc\na\n"
+    assert np.load(tmp_path / "image_feat.npy").tolist() == [[0], [3], [1]]
+    assert np.load(tmp_path / "image_feat.mask.npy").tolist() == [False, True, True]
     assert any("1 of 3 items have no vector" in note for note in notes)
 
 
