@@ -18,6 +18,7 @@ _CLASSES = {
     "cornac": "cornac:Cornac",
     "amazon2018": "amazon2018:Amazon2018",
     "amazon2023": "amazon2023:Amazon2023",
+    "movielens": "movielens:MovieLens",
 }
 
 
