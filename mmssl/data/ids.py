@@ -57,7 +57,8 @@ def id_texts(path: Path, values: pl.Series) -> pl.Series:
             f"{path}: column '{values.name}' holds {values.dtype}, but ids are text or integers"
         )
     text = values.cast(pl.String)
-    return pl.select(pl.when(text.str.strip_chars() != "").then(text)).to_series()
+    named = text.str.contains(r"\S")
+    return text if named.all() else pl.select(pl.when(named).then(text)).to_series()
 
 
 class IdMap:

@@ -17,6 +17,12 @@ from mmssl.data.ids import id_texts
 
 InvalidRows = Literal["error", "drop"]
 
+# ASCII digits only, as ``datetime.fromisoformat`` has them.
+_PLAIN = {
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$": "%Y-%m-%d",
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}$": "%Y-%m-%d %H:%M:%S",
+}
+
 DEFAULT_NAMES: dict[str, tuple[str, ...]] = {
     "user": ("user", "user_id", "userId"),
     "item": ("item", "item_id", "itemId"),
@@ -213,7 +219,8 @@ def check_interactions(
             raise _invalid_row(path, raw, reason, places, place, chosen=chosen)
         before, kept = frame.filter(kept), kept & ~wrong
         invalid.append(Removed.between(reason, before, frame.filter(kept)))
-    frame = frame.filter(kept)
+    if invalid:
+        frame = frame.filter(kept)
     if not frame.height:
         reasons_found = ", ".join(removed.step for removed in invalid)
         raise InputError(f"{path}: every row is invalid ({reasons_found})")
@@ -261,9 +268,22 @@ def _times(path: Path, values: pl.Series) -> pl.Series:
     whole = values.cast(pl.Int64, strict=False)
     if whole.null_count() == values.null_count():
         return whole
-    dates = pl.Series([_microseconds(text) for text in values], dtype=pl.Int64)
+    dates = _dates(values)
     numbers = values.cast(pl.Float64, strict=False)
     return numbers if numbers.count() >= dates.count() else dates
+
+
+def _dates(values: pl.Series) -> pl.Series:
+    """What ``_microseconds`` gives for each; millions of plain days or moments at once."""
+    texts = values.drop_nulls()
+    for shape, pattern in _PLAIN.items():
+        if texts.str.contains(shape).all():
+            found = texts.str.to_datetime(pattern, time_unit="us", strict=False)
+            if not found.null_count():
+                return values.str.to_datetime(pattern, time_unit="us").cast(pl.Int64)
+    distinct = values.unique()
+    known = {text: _microseconds(text) for text in distinct}
+    return pl.Series([known[text] for text in values], dtype=pl.Int64)
 
 
 def _microseconds(text: str | None) -> int | None:

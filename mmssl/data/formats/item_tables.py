@@ -46,8 +46,11 @@ def with_media(items: pl.DataFrame, medium: str, paths: dict[str, str]) -> pl.Da
 
 
 def joined(*columns: str | pl.Expr, separator: str = ". ") -> pl.Expr:
-    """The texts of several columns as one, those that are there; null where none is."""
-    text = pl.concat_str(*columns, separator=separator, ignore_nulls=True)
+    """The texts of several columns as one, without blanks around them; null where all are null."""
+    texts = (pl.col(each) if isinstance(each, str) else each for each in columns)
+    stripped = [text.str.strip_chars() for text in texts]
+    filled = (pl.when(text != "").then(text) for text in stripped)
+    text = pl.concat_str(*filled, separator=separator, ignore_nulls=True)
     return pl.when(text != "").then(text)
 
 

@@ -11,6 +11,7 @@ AUTO = "auto"
 _CLASSES = {
     "dataset": "prepared:PreparedDataset",
     "tables": "tables:Tables",
+    "hm": "hm:HM",
     "mmssl": "mmssl_family:MMSSLFamily",
     "mmrec": "mmrec:MMRec",
     "recbole": "recbole:RecBole",

@@ -221,3 +221,22 @@ def test_absent_columns_are_named(table):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"gone\.csv: no such file"):
         read(tmp_path / "gone.csv")
+
+
+def test_plain_days_are_read_as_single_dates_are(tmp_path):
+    times = ["2020-02-29", "1969-12-31", "2018-09-20"]
+    for texts in (times, [f"{day} 23:53:47" for day in times], [*times, "2018-09-20T01:02:03Z"]):
+        path = tmp_path / "x.csv"
+        path.write_text("user,item,timestamp\n" + "".join(f"u,i,{text}\n" for text in texts))
+        moments = [datetime.fromisoformat(text).replace(tzinfo=UTC) for text in texts]
+        assert read_interactions(path).frame["timestamp"].to_list() == [
+            round(moment.timestamp()) * 1_000_000 for moment in moments
+        ]
+
+
+@pytest.mark.parametrize("day", ["2019-02-29", "2019-13-01", "2019-1-1", "٢٠١٩-01-01"])
+def test_a_day_that_is_none_is_named_among_plain_days(tmp_path, day):
+    path = tmp_path / "x.csv"
+    path.write_text(f"user,item,timestamp\nu,i,2019-01-01\nu,j,{day}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=f"row 2, column 'timestamp': .*{day}"):
+        read_interactions(path)
