@@ -11,7 +11,6 @@ AUTO = "auto"
 _CLASSES = {
     "dataset": "prepared:PreparedDataset",
     "tables": "tables:Tables",
-    "hm": "hm:HM",
     "mmssl": "mmssl_family:MMSSLFamily",
     "mmrec": "mmrec:MMRec",
     "recbole": "recbole:RecBole",
@@ -20,6 +19,8 @@ _CLASSES = {
     "amazon2018": "amazon2018:Amazon2018",
     "amazon2023": "amazon2023:Amazon2023",
     "movielens": "movielens:MovieLens",
+    "microlens": "microlens:MicroLens",
+    "hm": "hm:HM",
 }
 
 
