@@ -10,6 +10,9 @@ from mmssl.data.formats.base import MEDIA
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 """The kinds of picture that data sets hold by id; the first found is taken."""
 
+# Of many columns a note names the first.
+_NAMED = 8
+
 
 def media_by_id(folders: Iterable[Path], suffixes: Sequence[str]) -> dict[str, str]:
     """The files of folders, those in the folders' own left out, by name without suffix.
@@ -72,7 +75,8 @@ def items_left_out(
         for name in items.columns
         if name not in ("item_id", "text", *MEDIA, *holds) and items[name].count()
     ]
-    notes = [f"columns of items left out: {', '.join(others)}"] if others else []
+    more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+    notes = [f"columns of items left out: {', '.join(others[:_NAMED])}{more}"] if others else []
     there = [name for name in MEDIA if name in items.columns and items[name].count()]
     if there:
         place = f"; the layout has {media}, link them there" if media else ""
