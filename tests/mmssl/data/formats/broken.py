@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from extract.errors import InputError
 
-WAYS = ("drop field", "text", "cut", "bytes", "header", "extra field", "quote")
+WAYS = ("drop field", "text", "cut", "bytes", "header", "extra field", "quote", "nul", "blank")
 
 # A column that a header lacks has no number, and rows that are not there have no line.
 PLACE = re.compile(r"line \d+, column |line 1: |: no (interactions|vector)")
@@ -35,6 +35,10 @@ def break_lines(path: Path, separator: str, draw: st.DataObject) -> None:
         fields += [b"more"] * 3
     elif way == "quote":
         fields[place] = b'"' + fields[place]
+    elif way == "nul":
+        fields[place] += b"\0"
+    elif way == "blank":
+        fields = []
     lines[at] = unit.join(fields) + b"\n"
     if way == "header":
         lines.insert(0, lines[0])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from extract.errors import InputError
 from mmssl.data.formats.hm import HM
 from mmssl.data.formats.registry import source_format
-from tests.mmssl.data.formats import breakage, raw
+from tests.mmssl.data.formats import broken, raw
 
 DAY = 86_400_000_000
 ANN = "000058a12d5b43e67d225668fa1f8d618c13dc232df0cad8ffe7ad4a1091e318"
@@ -227,5 +227,6 @@ def test_folders_that_lack_a_file(source):
 def test_a_broken_file_is_read_or_named(source, name, data):
     path = source / name
     whole = {"transactions_train.csv": TRANSACTIONS, "articles.csv": ARTICLES}[name].encode()
-    path.write_bytes(data.draw(breakage.broken(whole, b",")))
-    breakage.reads_or_names(lambda: (HM().read(source), HM().read_items(source)), path)
+    path.write_bytes(whole)
+    broken.break_lines(path, ",", data)
+    broken.fails_well(lambda: (HM().read(source), HM().read_items(source)), path)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from extract.errors import InputError
 from mmssl.data.formats.microlens import MicroLens
 from mmssl.data.formats.registry import source_format
-from tests.mmssl.data.formats import breakage, raw
+from tests.mmssl.data.formats import broken, raw
 
 FILES = {
     "MicroLens-100k_pairs.csv": "user,item,timestamp\n36121,2,1583378629552\n"
@@ -238,7 +238,7 @@ def test_one_data_set_a_folder(source, tmp_path):
         MicroLens().read(tmp_path)
 
 
-SEPARATORS = {name: b"\t" if name.endswith("txt") else b"," for name in FILES}
+SEPARATORS = {name: "\t" if name.endswith("txt") else "," for name in FILES}
 
 
 @pytest.mark.parametrize("name", [*FILES, "MicroLens-100k_pairs.tsv"])
@@ -251,7 +251,6 @@ def test_a_broken_file_is_read_or_named(source, name, data):
     whole = FILES.get(name, SEQUENCES).encode()
     if name.endswith("tsv"):
         (source / "MicroLens-100k_pairs.csv").unlink(missing_ok=True)
-    path.write_bytes(data.draw(breakage.broken(whole, SEPARATORS.get(name, b"\t"))))
-    breakage.reads_or_names(
-        lambda: (MicroLens().read(source), MicroLens().read_items(source)), path
-    )
+    path.write_bytes(whole)
+    broken.break_lines(path, SEPARATORS.get(name, "\t"), data)
+    broken.fails_well(lambda: (MicroLens().read(source), MicroLens().read_items(source)), path)

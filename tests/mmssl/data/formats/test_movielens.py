@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from extract.errors import InputError
 from mmssl.data.formats.movielens import MovieLens
 from mmssl.data.formats.registry import source_format
-from tests.mmssl.data.formats import breakage, raw
+from tests.mmssl.data.formats import broken, raw
 
 FILES = {
     "latest": {
@@ -223,7 +223,7 @@ def test_a_folder_without_ratings(tmp_path):
         MovieLens().read(tmp_path)
 
 
-SEPARATORS = {"csv": b",", "dat": b"::", "data": b"\t", "item": b"|"}
+SEPARATORS = {"csv": ",", "dat": "::", "data": "\t", "item": "|"}
 
 
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in FILES for name in FILES[kind]])
@@ -234,7 +234,7 @@ SEPARATORS = {"csv": b",", "dat": b"::", "data": b"\t", "item": b"|"}
 def test_a_broken_file_is_read_or_named(tmp_path, kind, name, data):
     path = make(tmp_path / "ml", kind) / name
     separator = SEPARATORS[path.suffix[1:]]
-    path.write_bytes(data.draw(breakage.broken(path.read_bytes(), separator)))
-    breakage.reads_or_names(
+    broken.break_lines(path, separator, data)
+    broken.fails_well(
         lambda: (MovieLens().read(path.parent), MovieLens().read_items(path.parent)), path
     )
