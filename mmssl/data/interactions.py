@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict
 
 from extract.errors import InputError, nearest
 from extract.tables import read_table
+from mmssl.data.files.mmssl_json import read_mmssl_json
 from mmssl.data.filters import Removed
-from mmssl.data.formats.mmssl_json import read_mmssl_json
 from mmssl.data.ids import id_texts
 
 InvalidRows = Literal["error", "drop"]

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from extract.errors import InputError, nearest
 from extract.locations import LocationField
+from mmssl.data.files.matrices import find_matrices
 from mmssl.data.filters import Duplicates
-from mmssl.data.formats.matrices import find_matrices
 from mmssl.data.formats.registry import AUTO, format_names
 from mmssl.data.formats.tables import find_interactions
 from mmssl.data.interactions import Columns, InvalidRows

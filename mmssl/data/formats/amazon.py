@@ -15,8 +15,8 @@ from typing import cast
 import polars as pl
 
 from extract.errors import InputError
+from mmssl.data.files.json_lines import LINE, read_json_lines
 from mmssl.data.formats.base import RawDataset
-from mmssl.data.formats.json_lines import LINE, read_json_lines
 from mmssl.data.interactions import InteractionTable, InvalidRows, check_interactions
 
 META = "meta_"

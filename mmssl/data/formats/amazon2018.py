@@ -18,6 +18,8 @@ from typing import ClassVar
 
 import polars as pl
 
+from mmssl.data.files.delimited import read_delimited
+from mmssl.data.files.json_lines import LINE, Keys, scan_json_lines, write_json_lines
 from mmssl.data.formats.amazon import (
     META,
     category,
@@ -32,8 +34,6 @@ from mmssl.data.formats.amazon import (
 )
 from mmssl.data.formats.amazon_items import item_table, metadata
 from mmssl.data.formats.base import RawDataset, WritableFormat, left_out
-from mmssl.data.formats.delimited import read_delimited
-from mmssl.data.formats.json_lines import LINE, Keys, scan_json_lines, write_json_lines
 from mmssl.data.interactions import InteractionTable, InvalidRows
 
 _KEYS = {

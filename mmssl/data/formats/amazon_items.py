@@ -9,9 +9,9 @@ from collections.abc import Iterable
 import polars as pl
 
 from extract.errors import InputError
+from mmssl.data.files.json_lines import LINE
+from mmssl.data.files.plain_text import plain
 from mmssl.data.formats.amazon import CategoryFiles
-from mmssl.data.formats.json_lines import LINE
-from mmssl.data.formats.plain_text import plain
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 _TEXTS = ("title", "brand", "main_category")

@@ -20,9 +20,9 @@ import polars as pl
 
 from extract.errors import InputError
 from mmssl.data.features import read_row_ids
+from mmssl.data.files.delimited import first_line, read_delimited, write_delimited
+from mmssl.data.files.matrices import find_matrices, read_matrix, write_ids, write_matrices
 from mmssl.data.formats.base import RawDataset, WritableFormat, left_out
-from mmssl.data.formats.delimited import first_line, read_delimited, write_delimited
-from mmssl.data.formats.matrices import find_matrices, read_matrix, write_ids, write_matrices
 from mmssl.data.formats.tuples import read_split, read_tuples, tuple_frames
 from mmssl.data.ids import IdMap, ordered_ids
 from mmssl.data.interactions import InvalidRows

@@ -19,15 +19,15 @@ from typing import ClassVar
 import polars as pl
 
 from extract.errors import InputError
-from mmssl.data.formats.base import RawDataset, WritableFormat, left_out
-from mmssl.data.formats.delimited import write_delimited
-from mmssl.data.formats.item_files import (
+from mmssl.data.files.delimited import write_delimited
+from mmssl.data.files.item_files import (
     find_item_folders,
     modality_folder,
     read_item_files,
     write_item_files,
 )
-from mmssl.data.formats.matrices import write_ids
+from mmssl.data.files.matrices import write_ids
+from mmssl.data.formats.base import RawDataset, WritableFormat, left_out
 from mmssl.data.formats.tuples import (
     names_columns,
     read_names,

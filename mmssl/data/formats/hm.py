@@ -13,8 +13,8 @@ from typing import ClassVar
 import polars as pl
 
 from extract.errors import InputError
+from mmssl.data.files.delimited import first_line, read_delimited, write_delimited
 from mmssl.data.formats.base import MEDIA, RawDataset, WritableFormat, left_out
-from mmssl.data.formats.delimited import first_line, read_delimited, write_delimited
 from mmssl.data.formats.item_tables import (
     PICTURES,
     items_left_out,

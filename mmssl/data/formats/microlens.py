@@ -21,15 +21,15 @@ from extract.errors import InputError
 from extract.media.audio import AUDIO_SUFFIXES
 from extract.media.containers import VIDEO_SUFFIXES
 from mmssl.data.features import SourceFeatures
+from mmssl.data.files.delimited import read_delimited, write_delimited
+from mmssl.data.files.matrices import read_matrix, write_ids, write_matrices
 from mmssl.data.formats.base import RawDataset, WritableFormat, left_out
-from mmssl.data.formats.delimited import read_delimited, write_delimited
 from mmssl.data.formats.item_tables import (
     PICTURES,
     items_left_out,
     media_by_id,
     with_media,
 )
-from mmssl.data.formats.matrices import read_matrix, write_ids, write_matrices
 from mmssl.data.formats.microlens_titles import read_first_comma, write_first_comma
 from mmssl.data.ids import IdMap, ordered_ids
 from mmssl.data.interactions import InteractionTable, InvalidRows, check_interactions

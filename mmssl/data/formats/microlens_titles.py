@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from extract.errors import InputError
-from mmssl.data.formats.delimited import write_delimited
+from mmssl.data.files.delimited import write_delimited
 
 _ID = re.compile(r'(?:"((?:[^"]|"")*)"|([^,]*)),')
 _WHOLE = re.compile(r'"(?:[^"]|"")*"')

@@ -18,14 +18,14 @@ import polars as pl
 
 from extract.errors import InputError
 from mmssl.data.features import SourceFeatures
-from mmssl.data.formats.base import PARTS, RawDataset, WritableFormat, left_out, require_split
-from mmssl.data.formats.delimited import (
+from mmssl.data.files.delimited import (
     DelimitedTable,
     first_line,
     read_delimited,
     write_delimited,
 )
-from mmssl.data.formats.matrices import find_matrices, read_matrix, row_order, write_matrices
+from mmssl.data.files.matrices import find_matrices, read_matrix, row_order, write_matrices
+from mmssl.data.formats.base import PARTS, RawDataset, WritableFormat, left_out, require_split
 from mmssl.data.ids import IdMap, ordered_ids
 from mmssl.data.interactions import InteractionTable, InvalidRows
 

@@ -18,14 +18,14 @@ import polars as pl
 from extract.errors import InputError
 from extract.files import atomic_path
 from extract.tables import read_id_lines
-from mmssl.data.formats.base import PARTS, RawDataset, WritableFormat, left_out, require_split
-from mmssl.data.formats.matrices import (
+from mmssl.data.files.matrices import (
     find_matrices,
     read_matrix,
     row_order,
     write_ids,
     write_matrices,
 )
+from mmssl.data.formats.base import PARTS, RawDataset, WritableFormat, left_out, require_split
 from mmssl.data.ids import IdMap, ordered_ids
 from mmssl.data.interactions import InteractionTable, InvalidRows, read_interactions
 

@@ -15,13 +15,13 @@ from typing import ClassVar
 import polars as pl
 
 from extract.errors import InputError
-from mmssl.data.formats.base import RawDataset, WritableFormat, left_out
-from mmssl.data.formats.delimited import (
+from mmssl.data.files.delimited import (
     DelimitedTable,
     first_line,
     read_delimited,
     write_delimited,
 )
+from mmssl.data.formats.base import RawDataset, WritableFormat, left_out
 from mmssl.data.formats.item_tables import (
     PICTURES,
     items_left_out,

@@ -19,8 +19,8 @@ import polars as pl
 from extract.errors import InputError
 from extract.export.recbole import check_recbole_ids
 from mmssl.data.features import SourceFeatures
+from mmssl.data.files.delimited import first_line, write_delimited
 from mmssl.data.formats.base import MEDIA, RawDataset, WritableFormat, left_out
-from mmssl.data.formats.delimited import first_line, write_delimited
 from mmssl.data.formats.recbole_files import AtomicFile, read_atomic, read_vectors, write_vectors
 from mmssl.data.ids import ordered_ids
 from mmssl.data.interactions import InteractionTable, InvalidRows

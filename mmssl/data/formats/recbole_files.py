@@ -12,7 +12,7 @@ from extract.errors import InputError
 from extract.export.recbole import recbole_fields, recbole_lines
 from extract.files import atomic_path, sha256_file
 from mmssl.data.features import SourceFeatures
-from mmssl.data.formats.delimited import DelimitedTable, read_delimited
+from mmssl.data.files.delimited import DelimitedTable, read_delimited
 
 TYPES = ("token", "token_seq", "float", "float_seq")
 # Lines whose numbers are parsed, or written, at once.

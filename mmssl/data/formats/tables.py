@@ -17,8 +17,8 @@ from extract.errors import InputError
 from extract.files import atomic_path
 from extract.tables import TABLE_SUFFIXES, read_table, write_table
 from mmssl.data.features import SourceFeatures, read_features
+from mmssl.data.files.matrices import find_matrices, read_matrix, write_ids
 from mmssl.data.formats.base import MEDIA, PARTS, RawDataset, WritableFormat
-from mmssl.data.formats.matrices import find_matrices, read_matrix, write_ids
 from mmssl.data.formats.tuples import names_columns
 from mmssl.data.ids import IdMap, id_texts
 from mmssl.data.interactions import InvalidRows, read_interactions

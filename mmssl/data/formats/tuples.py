@@ -8,8 +8,8 @@ import polars as pl
 
 from extract.errors import InputError
 from mmssl.data.features import read_row_ids
+from mmssl.data.files.delimited import DelimitedTable, first_line, read_delimited
 from mmssl.data.formats.base import PARTS, RawDataset
-from mmssl.data.formats.delimited import DelimitedTable, first_line, read_delimited
 from mmssl.data.interactions import DEFAULT_NAMES, InteractionTable, InvalidRows
 
 ROLES = ("user", "item", "rating", "timestamp")

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from extract.errors import InputError
 from extract.export.ducho import write_ducho
 from mmssl.data.convert import convert
+from mmssl.data.files.item_files import read_item_files
 from mmssl.data.formats.elliot import Elliot
-from mmssl.data.formats.item_files import read_item_files
 from mmssl.data.formats.registry import find_format, format_names, source_format
 from mmssl.data.prepare import PrepareConfig, prepare
 from tests.extract.conftest import fill_store  # noqa: F401 - a fixture

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from extract.errors import InputError
 from extract.export.ducho import NAMES, file_name
 from mmssl.data.features import SourceFeatures, load_npy
-from mmssl.data.formats.delimited import read_delimited
+from mmssl.data.files.delimited import read_delimited
 
 _OURS = {"visual": "image", "textual": "text"}
 _THEIRS = {ours: theirs for theirs, ours in _OURS.items()}

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extract.errors import InputError
-from mmssl.data.formats.mmssl_json import read_mmssl_json
+from mmssl.data.files.mmssl_json import read_mmssl_json
 
 ids = st.text(min_size=1, max_size=3)
 

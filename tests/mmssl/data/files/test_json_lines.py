@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extract.errors import InputError
-from mmssl.data.formats.json_lines import (
+from mmssl.data.files.json_lines import (
     first_object,
     read_json_lines,
     scan_json_lines,
@@ -127,7 +127,7 @@ def test_a_packed_file_is_unpacked_on_the_way_and_one_cut_short_is_refused(tmp_p
 
 
 def test_a_line_without_end_is_refused_before_it_fills_the_memory(file, monkeypatch):
-    monkeypatch.setattr("mmssl.data.formats.json_lines._LONGEST_LINE", 1000)
+    monkeypatch.setattr("mmssl.data.files.json_lines._LONGEST_LINE", 1000)
     path = file('{"a": "x"}\n' + " " * 5000)
     with pytest.raises(InputError, match="line 2, column 1000: the line does not end"):
         list(scan_json_lines(path, KEYS, block_bytes=100))

@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from mmssl.data.formats.plain_text import plain
+from mmssl.data.files.plain_text import plain
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import polars as pl
 
 from extract.errors import InputError, nearest
 from extract.files import atomic_path
-from mmssl.data.formats.records import UNIT_SEPARATOR, open_lines, read_records
+from mmssl.data.files.records import UNIT_SEPARATOR, open_lines, read_records
 from mmssl.data.interactions import InteractionTable, InvalidRows, check_interactions
 
 

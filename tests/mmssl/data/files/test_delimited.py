@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extract.errors import InputError
-from mmssl.data.formats.delimited import first_line, read_delimited, write_delimited
+from mmssl.data.files.delimited import first_line, read_delimited, write_delimited
 
 # Without the separators and line ends that an unquoted file cannot hold.
 PLAIN = st.text(

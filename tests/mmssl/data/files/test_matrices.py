@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from extract.errors import InputError
-from mmssl.data.formats.matrices import find_matrices, read_matrix, row_order, write_matrices
+from mmssl.data.files.matrices import find_matrices, read_matrix, row_order, write_matrices
 from mmssl.data.ids import IdMap
 from tests.mmssl.data.formats import raw
 

@@ -3,7 +3,7 @@ import gzip
 import pytest
 
 from extract.errors import InputError
-from mmssl.data.formats.delimited import read_delimited
+from mmssl.data.files.delimited import read_delimited
 
 
 def test_a_quotation_mark_inside_a_value_is_one(tmp_path):
