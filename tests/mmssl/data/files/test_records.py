@@ -7,8 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from extract.errors import InputError
-from mmssl.data.files.delimited import read_delimited
 from mmssl.data.files import records
+from mmssl.data.files.delimited import read_delimited
 
 
 @pytest.fixture

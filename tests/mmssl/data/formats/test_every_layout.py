@@ -1,0 +1,95 @@
+"""What holds of every layout that is written, whatever its files."""
+
+import polars as pl
+import pytest
+
+import cli
+from mmssl.data.convert import convert
+from mmssl.data.dataset import Dataset
+from mmssl.data.formats.base import RawDataset, WritableFormat
+from mmssl.data.formats.registry import find_format, format_names, source_format
+from mmssl.data.prepare import PrepareConfig, prepare
+from tests.mmssl.data.formats import raw
+
+WRITABLE = [name for name in format_names() if isinstance(find_format(name), WritableFormat)]
+USERS = ["100", "101", "102", "103"]
+ITEMS = ["7", "8", "9"]
+PARTS = {
+    "train": [(user, item) for user in USERS for item in ITEMS[:1]] + [("100", "8")],
+    "val": [("101", "8"), ("102", "8")],
+    "test": [("100", "9"), ("103", "9")],
+}
+VECTORS = {"7": [1.0, 2.0], "8": [3.0, 4.0], "9": [5.0, 6.0]}
+
+
+def content() -> RawDataset:
+    """A small data set with all that layouts hold."""
+    parts = {
+        part: raw.table(pairs, [4.0] * len(pairs), [1_600_000_000 + at for at in range(len(pairs))])
+        for part, pairs in PARTS.items()
+    }
+    return RawDataset(parts, {"image": raw.features(VECTORS), "text": raw.features(VECTORS)})
+
+
+def items() -> pl.DataFrame:
+    return pl.DataFrame(
+        {"item_id": ITEMS, "text": ["Tea", "Cake", "Jam"], "title": ["T", "C", "J"]}
+    )
+
+
+@pytest.fixture(params=WRITABLE)
+def written(request, tmp_path):
+    """A layout's name and a folder of it."""
+    folder = tmp_path / "toy"
+    folder.mkdir()
+    find_format(request.param).write(content(), items(), folder, "toy")
+    return request.param, folder
+
+
+def test_auto_recognises_it_and_nothing_else_does(written):
+    name, folder = written
+    assert source_format(folder).name == name
+    assert [each for each in format_names() if find_format(each).recognises(folder)] == [name]
+
+
+def test_it_becomes_a_dataset_with_all_interactions(written, tmp_path):
+    _, folder = written
+    prepare(PrepareConfig(source=folder, out=tmp_path / "data"))
+    dataset = Dataset.open(tmp_path / "data")
+    pairs = [dataset.train, dataset.val, dataset.read_test("a test of layouts")]
+    named = {
+        (dataset.user_ids.ids[user], dataset.item_ids.ids[item])
+        for part in pairs
+        for user, item in zip(part.users, part.items, strict=True)
+    }
+    assert named == {pair for part in PARTS.values() for pair in part}
+    if source_format(folder).read(folder).split:
+        assert [len(part) for part in pairs] == [5, 2, 2]
+    for modality, each in dataset.features.items():
+        assert modality in ("image", "text")
+        assert dict(zip(dataset.item_ids.ids, each.vectors.tolist(), strict=True)) == VECTORS
+
+
+def test_it_becomes_our_own_tables_and_what_is_lost_is_told(written, tmp_path):
+    name, folder = written
+    convert(folder, "tables", tmp_path / "tables")
+    back = find_format("tables").read(tmp_path / "tables")
+    pairs = {pair for part in PARTS.values() for pair in part}
+    assert set(back.together().select("user", "item").iter_rows()) == pairs
+    # What a layout says it has no place for is what does not come back.
+    (tmp_path / "again").mkdir()
+    told = find_format(name).write(content(), items(), tmp_path / "again", "toy")
+    notes = " ".join(note for note in told if note.startswith("left out"))
+    for words, is_lost in {
+        "ratings": "rating" not in back.together().columns,
+        "features": not back.features,
+        "which part of the split": not back.split,
+    }.items():
+        assert (words in notes) == is_lost, (words, notes)
+
+
+def test_every_layout_is_listed(capsys):
+    with pytest.raises(SystemExit):
+        cli.run(cli.app, ["formats"])
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert listed == format_names()
