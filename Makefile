@@ -69,7 +69,7 @@ docs: $(VENV)/.dev ## Build the documentation site in build/docs (offline; a war
 	$(BIN)/python -m sphinx -b html -W -n --keep-going -q docs build/docs
 
 docs-test: $(VENV)/.dev ## Run every command of README and the pages, each page in a scratch copy (offline)
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rA tests/docs
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/docs
 
 wheel-check: $(VENV)/.quickstart ## Install a wheel in a clean environment outside the clone and train there
 	bash examples/wheel_check.sh $(BIN)/python
