@@ -50,6 +50,14 @@ class Block:
     output: bool = False
 
 
+@dataclass(frozen=True)
+class Span:
+    """Code within a line, or where a link or picture leads."""
+
+    line: int
+    text: str
+
+
 @dataclass
 class Page:
     """One Markdown file."""
@@ -58,6 +66,10 @@ class Page:
     text: str
     blocks: list[Block] = field(default_factory=list)
     after: str | None = None
+    spans: list[Span] = field(default_factory=list)
+    """Code within lines."""
+    links: list[Span] = field(default_factory=list)
+    headings: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -83,8 +95,13 @@ def read(path: Path) -> Page:
     """
     page = Page(path, path.read_text(encoding="utf-8"))
     pending: Block | None = None
-    for token in MarkdownIt("commonmark").parse(page.text):
-        line = token.map[0] + 1 if token.map else 0
+    line = 0
+    before = None
+    for token in MarkdownIt("commonmark").enable("table").parse(page.text):
+        line = token.map[0] + 1 if token.map else line
+        if token.type == "inline":
+            _note(page, token, line, heading=before == "heading_open")
+        before = token.type
         if token.type == "html_block":
             for said in _COMMENT.findall(token.content):
                 if pending is not None:
@@ -98,6 +115,17 @@ def read(path: Path) -> Page:
     if pending is not None:
         raise MarkError(f"{page.name}: the last mark has no block")
     return page
+
+
+def _note(page: Page, token: Token, line: int, *, heading: bool) -> None:
+    """Keep what a line of prose names."""
+    if heading:
+        page.headings.append("".join(child.content for child in token.children or ()))
+    for child in token.children or ():
+        if child.type == "code_inline":
+            page.spans.append(Span(line, child.content))
+        elif child.type in ("link_open", "image"):
+            page.links.append(Span(line, str(child.attrs.get("href") or child.attrs.get("src"))))
 
 
 def _marked(page: Page, said: str, line: int) -> Block | None:
