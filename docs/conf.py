@@ -28,6 +28,9 @@ myst_heading_anchors = 3
 myst_dmath_allow_digits = False
 myst_dmath_allow_space = False
 
+# Options begin with two hyphens, and what is in quotes may be typed: neither is for a typesetter.
+smartquotes = False
+
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"

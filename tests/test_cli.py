@@ -1,5 +1,3 @@
-import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
