@@ -69,16 +69,23 @@ class Runner:
             self._command(block)
 
     def _command(self, block: Block) -> None:
-        done = subprocess.run(
+        process = subprocess.Popen(
             self._shell(block),
-            input=block.text if block.language == "python" else None,
-            cwd=self.cwd, env=self.environment, timeout=TIMEOUT, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            cwd=self.cwd, env=self.environment, text=True, start_new_session=True,
         )  # fmt: skip
-        self.printed = done.stdout
-        print(f"--- {self.page.name}:{block.line}\n{block.text}\n{done.stdout}", flush=True)
-        if done.returncode:
-            raise self._error(block, f"exit code {done.returncode}\n{done.stdout[-3000:]}")
+        try:
+            self.printed, _ = process.communicate(
+                block.text if block.language == "python" else None, timeout=TIMEOUT
+            )
+        except subprocess.TimeoutExpired:
+            # What the block started holds the pipe open, and goes with it.
+            os.killpg(process.pid, signal.SIGKILL)
+            self.printed, _ = process.communicate()
+            raise self._error(block, f"not done in {TIMEOUT} s\n{self.printed[-3000:]}") from None
+        print(f"--- {self.page.name}:{block.line}\n{block.text}\n{self.printed}", flush=True)
+        if process.returncode:
+            raise self._error(block, f"exit code {process.returncode}\n{self.printed[-3000:]}")
         note = self.folder / ".cwd"
         if note.exists():
             self.cwd = Path(note.read_text().strip())
