@@ -41,7 +41,14 @@ napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 
 # Other libraries' names, and the aliases that our signatures are written with, have no page here.
-nitpick_ignore_regex = [("py:.*", ".*")]
+nitpick_ignore_regex = [
+    (r"py:.*", r"(numpy|torch|pathlib|collections|scipy|upath|polars|PIL)\..*"),
+    # What is not public: the signatures name it, and the code has its words.
+    (r"py:class", r"mmssl\.(vectors|processes|data\.sampling|recommend\.(caps|model_files))\..*"),
+    (r"py:class", r"extract\.manifest\.StoreManifest"),
+    # First words of what a function returns, which napoleon takes for types.
+    (r"py:class", r"I|n|float32|ascending|user rows|The parts that a score is made of"),
+]
 
 html_math_renderer = "mathml"
 html_theme = "furo"
