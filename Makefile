@@ -17,7 +17,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --no-input --disable-pip-version-check --quiet -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test browser endurance lint types wheel-check clean
+.PHONY: help quickstart test browser endurance lint types docs docs-test wheel-check clean
 
 help: ## Print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,12 @@ lint: $(VENV)/.dev ## Check style and formatting with ruff
 
 types: $(VENV)/.dev ## Check the types of extract and mmssl with mypy
 	$(BIN)/mypy
+
+docs: $(VENV)/.dev ## Build the documentation site in build/docs (offline; a warning is an error)
+	$(BIN)/python -m sphinx -b html -W -n --keep-going -q docs build/docs
+
+docs-test: $(VENV)/.dev ## Run every command of README and the pages, each page in a scratch copy (offline)
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/docs
 
 wheel-check: $(VENV)/.quickstart ## Install a wheel in a clean environment outside the clone and train there
 	bash examples/wheel_check.sh $(BIN)/python

@@ -27,6 +27,7 @@ class ExtractionConfig(BaseModel):
     """The item table (CSV, TSV, Parquet, JSONL), or a folder of files whose stems are the ids: a
     path, or a URL that fsspec knows."""
     modality: Modality
+    """What is encoded: ``image``, ``text``, ``audio`` or ``video``."""
     out: LocationField
     """The folder of the feature store, or the URL of one; made if absent."""
     encoder: str | None = None

@@ -51,6 +51,7 @@ class OptimiserConfig(Section):
     """AdamW: rate, schedule, decay; how long training lasts."""
 
     learning_rate: Positive = 1e-3
+    """AdamW's, for all parameters but a critic's."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """How the model's learning rate falls over all steps of all ``epochs``: not at all, in a
     straight line to 0, or along half a cosine to 0. A critic's does not change."""
@@ -60,7 +61,9 @@ class OptimiserConfig(Section):
     """Upper bound of the L2 norm of the model's gradient, all parameters but a critic's together;
     no bound when left out."""
     weight_decay: Weight = 0.0
+    """AdamW's decoupled decay, of all parameters."""
     epochs: Count = 1000
+    """The most epochs."""
     patience: Count = 7
     """Evaluations without a better validation metric before training stops."""
 
@@ -73,6 +76,7 @@ class TrainingConfig(Section):
     name: str
     """What this configuration is called in results and model cards."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
+    """Of every draw: first parameters, batches, dropout, noise."""
     selection_metric: str = "recall@20"
     """The validation metric that chooses the epoch; larger is better."""
 

@@ -1,5 +1,3 @@
-import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -83,27 +81,6 @@ def test_every_command_explains_itself(command, capsys):
     assert code == 0
     assert "Usage:" in out
     assert err == ""
-
-
-def readme_commands() -> list[str]:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    return re.findall(r"python cli\.py ([^\n`]+)", text)
-
-
-@pytest.mark.parametrize("line", readme_commands())
-def test_a_command_of_the_readme_is_understood(line):
-    command, arguments = typer.main.get_command(cli.app), shlex.split(line)
-    context = command.make_context("mmssl", list(arguments))
-    # Parsing alone: unknown commands and options and bad values raise here; nothing runs.
-    while getattr(command, "commands", None):
-        name, command, arguments = command.resolve_command(context, arguments)
-        context = command.make_context(name, list(arguments), parent=context)
-    assert context.params
-
-
-def test_the_readme_shows_every_command():
-    shown = {line.split()[0] for line in readme_commands()}
-    assert shown == {path[0] for path in leaf_commands() if path}
 
 
 def test_no_command_at_all_prints_the_help():

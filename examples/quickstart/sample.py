@@ -59,7 +59,7 @@ def make_sample(project: Path, request: Request) -> str:
             )
         return str(known["source"])
     project.mkdir(parents=True, exist_ok=True)
-    records, source, settings = _catalogue(project, request)
+    records, source, settings = find_catalogue(project, request)
     if request.users is not None:
         settings = replace(settings, users=request.users)
     likes = simulate(
@@ -83,9 +83,10 @@ def make_sample(project: Path, request: Request) -> str:
     return source
 
 
-def _catalogue(
+def find_catalogue(
     project: Path, request: Request
 ) -> tuple[list[dict[str, str | None]], str, Simulation]:
+    """Fetch the stamps, or draw, into ``project``; records, what they are, and how users behave."""
     reason = "as asked"
     if request.sample != "drawn":
         if request.items is not None:

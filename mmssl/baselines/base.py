@@ -49,6 +49,7 @@ class LearnedBaselineConfig(LearnedConfig):
     """What the baselines that learn vectors have in common."""
 
     embedding_dim: Count = 64
+    """d: numbers in a vector of a user or an item."""
     optimiser: BatchOptimiserConfig = BatchOptimiserConfig()
 
 

@@ -144,7 +144,7 @@ def intra_list_diversity(
 
     ILD = 2 / (n (n - 1)) sum_{i<j} (1 - cos(x_i, x_j)), over the n items of the list that have a
     vector; an item without one, or with one of zeros, which has no direction, is left out. With
-    unit vectors, sum_{i<j} cos = (|sum_i x_i|^2 - n) / 2, so no pair is ever formed; users are
+    unit vectors, ``sum_{i<j} cos = (|sum_i x_i|^2 - n) / 2``, so no pair is ever formed; users are
     taken in blocks.
 
     Args:

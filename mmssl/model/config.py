@@ -31,11 +31,14 @@ class BackboneConfig(Section):
     """Attention and propagation (equations 9 to 11)."""
 
     embedding_dim: Count = 64
+    """d: numbers in a vector of a user or an item; a multiple of ``heads``."""
     heads: Count = 4
+    """H of equation 9: heads of the attention across modalities."""
     attention: Literal["paper", "identity", "scrambled"] = "paper"
     """``identity``: every attention weight acts as the identity (fault 1 of the published code);
     ``scrambled``: keys are a reshape of other users' queries (fault 2, with fault 1 mended)."""
     layers: Annotated[int, Field(ge=0)] = 2
+    """L of equation 10; 0: the vectors before any propagation."""
     normalisation: Literal["row", "symmetric"] = "row"
     """``row``: D_u^(-1/2) R and D_i^(-1/2) R^T; ``symmetric``: D_u^(-1/2) R D_i^(-1/2)."""
     propagation_order: Literal["alternating", "simultaneous"] = "alternating"
@@ -160,6 +163,7 @@ class ContrastConfig(Section):
     weight: Weight = 0.03
     """lambda_cl; 0 switches the contrast off."""
     temperature: Positive = 0.5
+    """tau of equation 12."""
     anchor: Literal["final", "collaborative"] = "final"
     """What a modality's relation embedding is contrasted with: h_u or c_u."""
     stop_gradient: Literal["none", "relation", "anchor"] = "none"
@@ -173,6 +177,7 @@ class NoiseContrastConfig(Section):
     weight: Weight = 0.0
     """Of the users' contrast and of the items' alike; 0 switches both off."""
     temperature: Positive = 0.2
+    """tau of both contrasts."""
     noise: Positive = 0.1
     """Length of the noise on a vector."""
 
@@ -200,8 +205,11 @@ class AdversarialConfig(Section):
     critic_output: Literal["linear", "sigmoid"] = "linear"
     """``sigmoid``: 100 times the sigmoid (fault 9)."""
     critic_dropout: tuple[Rate, Rate] = (0.31, 0.5)
+    """Behind its first and its second activation."""
     critic_learning_rate: Positive = 3e-4
+    """Of the critic's own Adam (betas .5 and .9)."""
     gradient_penalty: Weight = 10.0
+    """gp of equation 6: weight of the squared distance of the gradient's norm from 1."""
     gumbel_temperature: Positive = 0.005
     """tau_g of equation 5."""
     temperature_on: Literal["sum", "noise"] = "sum"
@@ -231,7 +239,9 @@ class MMSSLOptimiserConfig(OptimiserConfig):
     learning_rate: Positive = 5.5e-4
     weight_decay: Weight = 0.01
     embedding_l2: Weight = 1e-5
+    """l_e of equation 13: weight of half the squared norms of a batch's vectors, a batch user."""
     feature_l2: Weight = 1e-5
+    """l_f of equation 13: weight of half the squared norms of all F, an item."""
     embedding_l2_on: Literal["final", "ids"] = "final"
     """Which vectors of a batch l_e is taken of: h of equation 11, or the id embeddings E."""
     batches: Literal["users", "interactions"] = "users"

@@ -15,7 +15,7 @@ from mmssl.optimisers import AdamW
 
 @dataclass(frozen=True)
 class TowerSettings:
-    """How the towers are learned; chosen on cold items of TikTok (docs/cold_start.md)."""
+    """How the towers are learned; chosen on cold items of TikTok (docs/guides/cold_start.md)."""
 
     dim: int = 64
     """Length of the vectors of one pair of towers."""
@@ -49,7 +49,7 @@ class Towers:
 
     c_u = W (sum of x_j over the user's items j) / sqrt(their number), x as of ``MediaSpace``.
     Beside what was learned W and W' hold a modality's plain likeness, which learns nothing and
-    misleads less: together they rank new items better than either (docs/cold_start.md).
+    misleads less: together they rank new items better than either (docs/guides/cold_start.md).
     """
 
     user_weights: NDArray[np.float32]

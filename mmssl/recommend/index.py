@@ -74,7 +74,7 @@ class VectorIndex:
 
         HNSW is built for inner products as they are. Adding a coordinate that makes all vectors
         equally long, so that the nearest by distance is the largest by inner product, is exact too,
-        but finds far less: see docs/vectors.md.
+        but finds far less: see docs/guides/vectors.md.
 
         Args:
             item_vectors: (I, d) float32, finite.

@@ -17,7 +17,7 @@ class MediaSpace:
     Each modality is whitened by the items that are known from interactions, x = V^T (e - mean) /
     sqrt(w + shrinkage max w) with the eigenvectors V and eigenvalues w of their covariance, and
     scaled to length one; a modality that an item lacks is zero. An encoder's few strong directions
-    would drown the others, which are many and tell users apart (docs/cold_start.md).
+    would drown the others, which are many and tell users apart (docs/guides/cold_start.md).
     """
 
     def __init__(

@@ -74,6 +74,7 @@ class TuningPlan(_Part):
     space: Annotated[dict[str, Range], Field(min_length=1)]
     """``key.sub`` -> where its value is sought."""
     trials: Annotated[int, Field(ge=1)] = 20
+    """How many trials, in all."""
     random_trials: Annotated[int, Field(ge=1)] = 10
     """First trials, drawn uniformly; the later ones come from a model of those before (TPE)."""
     pruning: bool = True
