@@ -49,14 +49,19 @@ class PrepareConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     out: Path
+    """The dataset's folder: absent, empty, or a dataset."""
     source: Path | None = None
     """The folder, or file, of a layout that ``mmssl.data.formats`` knows."""
     source_format: str = AUTO
     """Which layout, by its name; on the command line ``--from``."""
     interactions: Path | None = None
+    """Interactions to filter and split."""
     train: Path | None = None
+    """The training part of a ready split."""
     val: Path | None = None
+    """Its validation part."""
     test: Path | None = None
+    """Its test part."""
     columns: Columns | None = None
     """Where the values are; also as text, ``user=NAME,item=NAME,rating=NAME,timestamp=NAME``."""
     header: bool | None = None
@@ -72,9 +77,11 @@ class PrepareConfig(BaseModel):
     item_core: Core = 1
     """Keep items with at least this many interactions (iterated with ``user_core``)."""
     split: SplitRule = "random"
+    """How interactions are dealt out; the rules are those of ``mmssl.data.splits``."""
     ratios: tuple[Share, Share, Share] = (0.8, 0.1, 0.1)
     """Shares of training, validation and test; also as text, ``0.8,0.1,0.1``."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Of the split's chance."""
     items: Path | None = None
     """The item table: its items belong to the dataset even if nobody ever touched them."""
     id_column: str | None = None
