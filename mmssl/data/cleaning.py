@@ -15,7 +15,8 @@ from mmssl.data.splits import TEMPORAL_RULES
 class Cleaned:
     """What ``clean`` leaves of each table: columns user, item and, if read, timestamp.
 
-    ``left_by_core``: the items that the k-core removed, which leave the dataset altogether.
+    ``left_by_core``: the items that had interactions and are not in the k-core; they leave the
+    dataset altogether.
     """
 
     frames: dict[str, pl.DataFrame]
@@ -53,7 +54,9 @@ def clean(tables: dict[str, InteractionTable], config: PrepareConfig, known: set
         core = k_core(before, config.user_core, config.item_core)
         step = f"k-core (users >= {config.user_core}, items >= {config.item_core})"
         removed.append(Removed.between(step, before, core))
-        left_by_core = set(before["item"].unique()) - set(core["item"].unique())
+        # With those whose last interaction an earlier filter took: they have none of the k.
+        touched = tables["interactions"].frame["item"].drop_nulls().unique()
+        left_by_core = set(touched) - set(core["item"].unique())
         frames["interactions"] = core
     first = next(iter(frames))
     if not frames[first].height:

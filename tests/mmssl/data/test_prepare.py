@@ -131,8 +131,8 @@ def test_each_filter_removes_what_it_says(source, tmp_path):
         ("b", "q"),
         ("c", "p"),
     }
-    # s left by the core; r lost its interaction to the rating and z never had one: both stay.
-    assert dataset.item_ids.ids == ["p", "q", "r", "z"]
+    # s left by the core, r lost its only interaction to the rating; z, which nobody touched, stays.
+    assert dataset.item_ids.ids == ["p", "q", "z"]
     assert any(
         re.search(r"row 8: item 'nowhere' .* 1 interactions with 1 such items \(dropped\)", warning)
         for warning in report.warnings
@@ -147,6 +147,16 @@ def test_items_that_left_by_the_core_leave_though_they_have_features(source, tmp
     _, dataset = run(**options)
     assert dataset.item_ids.ids == ["cold", "p"]
     assert dataset.features["image"].vectors.ravel().tolist() == [2, 0]
+
+
+def test_an_item_whose_interactions_the_rating_took_has_none_of_the_core(source, tmp_path):
+    rows = [f"u{user},i{item},5" for user in range(3) for item in range(3)] + ["u0,disliked,1"]
+    (tmp_path / "items.csv").write_text("item_id\ni0\ni1\ni2\ndisliked\nuntouched\n")
+    base = source(rows, "user,item,rating", items=tmp_path / "items.csv", min_rating=3)
+    _, every = run(**base)
+    assert every.item_ids.ids == ["disliked", "i0", "i1", "i2", "untouched"]
+    _, core = run(**base | {"item_core": 2, "out": tmp_path / "core"})
+    assert core.item_ids.ids == ["i0", "i1", "i2", "untouched"]
 
 
 def test_items_are_those_of_table_stores_and_interactions_together(source, tmp_path, make_store):
