@@ -87,3 +87,12 @@ def test_invalid_rows_are_dropped_when_asked(tables, tmp_path):
         prepare(PrepareConfig(source=tables, out=tmp_path / "data"))
     report = prepare(PrepareConfig(source=tables, out=tmp_path / "data", invalid_rows="drop"))
     assert report.manifest.removed[0].interactions == 1
+
+
+def test_an_unknown_item_is_named_by_the_number_of_its_record(tmp_path):
+    (tmp_path / "dataset.tsv").write_text("1\t2\n1\t9\n2\t2\n")
+    (tmp_path / "image_embeddings").mkdir()
+    np.save(tmp_path / "image_embeddings" / "2.npy", np.ones(3))
+    config = PrepareConfig(source=tmp_path, out=tmp_path / "data", unknown_items="error")
+    with pytest.raises(InputError, match=r"dataset\.tsv, row 2: item '9' is in neither"):
+        prepare(config)
