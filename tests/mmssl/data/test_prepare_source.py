@@ -76,7 +76,7 @@ def test_a_temporal_split_wants_times_of_the_source(tables, tmp_path):
 
 def test_a_matrix_that_no_modality_can_be_named_after_is_refused(family, tmp_path):
     np.save(family / "model_feat.npy", np.ones((3, 2)))
-    with pytest.raises(InputError, match="a part of every model has this name"):
+    with pytest.raises(InputError, match=r"family: features 'model': a part of every model has"):
         prepare(PrepareConfig(source=family, out=tmp_path / "data"))
 
 

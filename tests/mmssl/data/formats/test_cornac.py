@@ -260,7 +260,5 @@ def test_a_time_that_no_whole_number_holds_is_refused(tmp_path):
     part = raw.table([("u", "a")])
     frame = part.frame.with_columns(pl.Series("timestamp", [1e300]))
     content = RawDataset({"interactions": InteractionTable(part.path, frame)})
-    with pytest.raises(
-        InputError, match=r"--to cornac: the timestamp 1e\+300 is no whole"
-    ):
+    with pytest.raises(InputError, match=r"--to cornac: the timestamp 1e\+300 is no whole"):
         Cornac().write(content, None, tmp_path, "made")
