@@ -71,6 +71,7 @@ def convert(
     layout = source_format(source, source_layout)
     content = layout.read(source, invalid_rows)
     items = layout.read_items(source)
+    empty = [part for part, table in content.parts.items() if not table.frame.height]
     with atomic_folder(out) as folder:
         notes = target.write(content, items, folder, out.resolve().name)
     dropped = [
@@ -87,5 +88,10 @@ def convert(
         len(content.ids("item")),
         {part: table.frame.height for part, table in content.parts.items()},
         tuple(content.features),
-        (*(f"warning: {warning}" for warning in content.warnings), *dropped, *notes),
+        (
+            *(f"warning: {warning}" for warning in content.warnings),
+            *(f"warning: the {part} part is empty; not every tool reads such" for part in empty),
+            *dropped,
+            *notes,
+        ),
     )

@@ -83,8 +83,8 @@ def prepare(config: PrepareConfig) -> PrepareReport:
     for modality, path in config.features.items():
         features[modality] = read_features(path, config.feature_ids.get(modality))
         places[modality] = path
-    for modality in features:
-        refuse_modality_name(modality)
+    for modality in raw.features:
+        refuse_modality_name(modality, config.source)
     listed = _listed_items(config.items, config.id_column) if config.items else set()
     known = listed.union(*(source.ids for source in features.values()))
     cleaned = clean(dict(raw.parts), config, known)

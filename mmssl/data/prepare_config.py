@@ -22,20 +22,23 @@ UnknownItems = Literal["keep", "drop", "error"]
 PARTS = ("train", "val", "test")
 
 
-def refuse_modality_name(modality: str) -> None:
+def refuse_modality_name(modality: str, source: Path | None = None) -> None:
     """Refuse what cannot be a modality's name.
+
+    Args:
+        modality: the name.
+        source: whose files bear the name; None: it is an option's.
 
     Raises:
         InputError: it would be no name of a folder, or of a part of a model.
     """
+    named = f"--features {modality}" if source is None else f"{source}: features '{modality}'"
     # The name becomes a folder.
     if not modality.replace("-", "").replace("_", "").isalnum():
-        raise InputError(f"--features {modality}: a modality's name is letters, digits, - and _")
+        raise InputError(f"{named}: a modality's name is letters, digits, - and _")
     # Beside the modalities a model's score has these parts, and its items these spaces.
     if modality in ("collaborative", "model"):
-        raise InputError(
-            f"--features {modality}: a part of every model has this name; take another"
-        )
+        raise InputError(f"{named}: a part of every model has this name; take another")
 
 
 class PrepareConfig(BaseModel):

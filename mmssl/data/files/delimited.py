@@ -1,7 +1,6 @@
 """Files of lines and separators; what is wrong in one has a line and a column."""
 
 import csv
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ class DelimitedTable:
     """What a file holds.
 
     ``frame``: text columns, null where a field is empty. ``rows``: int64, the number of each record
-    in the file, from 0, blank lines counted.
+    in the file, the first after the header being 1, blank lines counted.
     """
 
     path: Path
@@ -122,13 +121,13 @@ class DelimitedTable:
 
     def _line(self, row: int) -> int:
         if not self.quoted:
-            return row + 1 + self.header
+            return row + self.header
         # A quoted value may hold line breaks, so lines have to be counted.
         with open_lines(self.path, self.encoding) as lines:
             reader = csv.reader(lines, delimiter=self.separator)
             line = 1
             for record, _ in enumerate(reader):
-                if record == row + self.header:
+                if record == row - 1 + self.header:
                     break
                 line = reader.line_num + 1
         return line
@@ -159,7 +158,7 @@ def read_delimited(
     """
     frames: list[pl.DataFrame] = []
     rows: list[pl.Series] = []
-    done = 0
+    done = 0 if names is None else 1  # the header is record 0
     for frame in read_records(path, separator, names, quoted=quoted, encoding=encoding):
         numbers = pl.int_range(done, done + frame.height, dtype=pl.Int64, eager=True)
         done += frame.height
@@ -172,17 +171,8 @@ def read_delimited(
         rows.append(numbers.alias("row"))
     frame, numbers = pl.concat(frames), pl.concat(rows)
     if names is None:
-        frame, numbers = frame.slice(1), numbers.slice(1) - 1
+        frame, numbers = frame.slice(1), numbers.slice(1)
     return DelimitedTable(path, frame, numbers, separator, quoted, names is None, encoding)
-
-
-def first_line(path: Path) -> str:
-    """The first line of a text file, without its end; "" where there is no such file or text."""
-    try:
-        with open_lines(path, "utf-8") as lines:
-            return lines.readline(2**16).rstrip("\r\n")
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error):
-        return ""
 
 
 def write_delimited(

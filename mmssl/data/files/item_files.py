@@ -19,6 +19,7 @@ from extract.errors import InputError
 from extract.export.ducho import NAMES, file_name
 from mmssl.data.features import SourceFeatures, load_npy
 from mmssl.data.files.delimited import read_delimited
+from mmssl.data.files.finding import files_ending
 
 _OURS = {"visual": "image", "textual": "text"}
 _THEIRS = {ours: theirs for theirs, ours in _OURS.items()}
@@ -69,7 +70,7 @@ def read_item_files(
         InputError: a file is no vector of real numbers, or of another length than the others; it is
             not in ``names.csv``; two files are the same item's, or two items could have the file.
     """
-    paths = sorted(folder.glob("*.npy"))
+    paths = files_ending(folder, ".npy")
     owners = _owners(paths, folder, root, known, numbered)
     ids: dict[str, Path] = {}
     rows: list[NDArray[np.float32]] = []
@@ -110,9 +111,9 @@ def write_item_files(source: SourceFeatures, names: Mapping[str, str], folder: P
 def _folders(root: Path) -> list[Path]:
     """The folders below ``root`` that hold ``.npy`` files, hidden ones left out."""
     found = []
-    for folder, below, files in os.walk(root):
+    for folder, below, _ in os.walk(root):
         below[:] = [name for name in below if not name.startswith(".")]
-        if Path(folder) != root and any(name.endswith(".npy") for name in files):
+        if Path(folder) != root and files_ending(Path(folder), ".npy"):
             found.append(Path(folder))
     return sorted(found)
 

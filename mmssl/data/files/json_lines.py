@@ -6,13 +6,10 @@ twice - is read again by the latter, line by line, which also names what is wron
 """
 
 import codecs
-import gzip
 import io
 import json
 import re
-import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NoReturn, cast
 
@@ -21,6 +18,7 @@ import polars as pl
 
 from extract.errors import InputError, nearest
 from extract.files import atomic_path
+from mmssl.data.files.finding import open_unpacked
 
 _BLOCK_BYTES = 4 * 2**20
 _LONGEST_LINE = 64 * 2**20
@@ -56,7 +54,7 @@ def scan_json_lines(
             of another type or a key twice; file, line and column are named.
     """
     done, found = 0, False
-    with _opened(path) as handle:
+    with open_unpacked(path) as handle:
         for block in _line_blocks(path, handle, block_bytes):
             frame = _parsed(path, block, keys, done)
             done += block.count(b"\n")
@@ -97,7 +95,7 @@ def first_object(path: Path) -> dict[str, Any]:
     Never raises for what the file holds.
     """
     try:
-        with _opened(path) as handle:
+        with open_unpacked(path) as handle:
             for block in _line_blocks(path, handle, 2**16):
                 for line in block.split(b"\n"):
                     if line.strip():
@@ -112,17 +110,6 @@ def write_json_lines(frame: pl.DataFrame, path: Path) -> None:
     """Write one object a row, atomically, null as null."""
     with atomic_path(path) as temporary:
         frame.write_ndjson(temporary)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as handle:
-            yield cast(IO[bytes], handle)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: not readable ({error})") from None
 
 
 def _line_blocks(path: Path, handle: IO[bytes], block_bytes: int) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from extract.errors import InputError
 from extract.files import atomic_path
 from mmssl.data.features import SourceFeatures, load_npy, read_features
+from mmssl.data.files.finding import files_ending
 from mmssl.data.ids import IdMap
 
 _ENDING = "_feat"
@@ -18,12 +19,14 @@ _ENDING = "_feat"
 def find_matrices(folder: Path, ending: str = _ENDING) -> dict[str, Path]:
     """The matrices of a folder by modality: ``{"image": folder/image_feat.npy}``.
 
+    A name without a modality, ``_feat.npy``, is none of them.
+
     Args:
         folder: the folder.
         ending: what stands between modality and ``.npy``.
     """
     suffix = f"{ending}.npy"
-    return {path.name.removesuffix(suffix): path for path in sorted(folder.glob(f"*{suffix}"))}
+    return {path.name.removesuffix(suffix): path for path in files_ending(folder, suffix)}
 
 
 def read_matrix(path: Path, ids: Sequence[str] | None = None) -> SourceFeatures:

@@ -2,9 +2,7 @@
 
 import codecs
 import csv
-import gzip
 import io
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from extract.errors import InputError
+from mmssl.data.files.finding import open_unpacked
 
 UNIT_SEPARATOR = "\x1f"
 """Stands for a separator of several characters, which the parser does not know: no text has it."""
@@ -80,23 +79,18 @@ class _Block:
 def _blocks(path: Path, encoding: str, separator: str, unit: str) -> Iterator[_Block]:
     """The file in blocks, unpacked, as UTF-8 without a byte-order mark, ``unit`` the separator."""
     line, held, blank = 1, b"", True
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as opened:
-            while more := opened.read(_BLOCK_BYTES):
-                if line == 1 and not held:
-                    more = more.removeprefix(codecs.BOM_UTF8)
-                end = more.rfind(b"\n") + 1
-                if not end:
-                    held += more
-                    continue
-                data, held = held + more[:end], more[end:]
-                blank = blank and not data.strip()
-                yield _Block(_translated(data, encoding, separator, unit), line)
-                line += data.count(b"\n")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: not readable ({error})") from None
+    with open_unpacked(path) as opened:
+        while more := opened.read(_BLOCK_BYTES):
+            if line == 1 and not held:
+                more = more.removeprefix(codecs.BOM_UTF8)
+            end = more.rfind(b"\n") + 1
+            if not end:
+                held += more
+                continue
+            data, held = held + more[:end], more[end:]
+            blank = blank and not data.strip()
+            yield _Block(_translated(data, encoding, separator, unit), line)
+            line += data.count(b"\n")
     if blank and not held.strip():
         raise InputError(f"{path}: the file is empty")
     if held:
@@ -224,7 +218,7 @@ def open_lines(path: Path, encoding: str) -> Iterator[io.TextIOWrapper]:
     """
     encoding = "utf-8-sig" if encoding == "utf-8" else encoding
     with (
-        gzip.open(path) if path.suffix == ".gz" else path.open("rb") as opened,
+        open_unpacked(path) as opened,
         io.TextIOWrapper(opened, encoding=encoding, newline="") as lines,
     ):
         yield lines

@@ -4,9 +4,7 @@ Each category has files of its own: reviews or ratings, and ``meta_<Category>`` 
 folder may hold one of them; of several, one is named by its file.
 """
 
-import gzip
 import re
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,19 +33,6 @@ class CategoryFiles:
     parts: dict[str, Path]
     meta: Path | None
     folder: Path
-
-
-def first_text(path: Path) -> str:
-    """The first line that is not blank, as far as it can be read; never raises."""
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as handle:
-            for _ in range(100):
-                line = handle.readline(2**16)
-                if line.strip() or not line:
-                    return line.decode("utf-8", "replace").removeprefix("\ufeff").strip()
-    except (OSError, EOFError, zlib.error):
-        pass
-    return ""
 
 
 def kind_of(path: Path) -> str:

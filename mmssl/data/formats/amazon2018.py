@@ -19,13 +19,13 @@ from typing import ClassVar
 import polars as pl
 
 from mmssl.data.files.delimited import read_delimited
+from mmssl.data.files.finding import first_line
 from mmssl.data.files.json_lines import LINE, Keys, scan_json_lines, write_json_lines
 from mmssl.data.formats.amazon import (
     META,
     category,
     claimed,
     find_category,
-    first_text,
     kind_of,
     meta_kind,
     read_reviews,
@@ -33,7 +33,7 @@ from mmssl.data.formats.amazon import (
     unit_notes,
 )
 from mmssl.data.formats.amazon_items import item_table, metadata
-from mmssl.data.formats.base import RawDataset, WritableFormat, left_out
+from mmssl.data.formats.base import RawDataset, WritableFormat, left_out, uneven
 from mmssl.data.interactions import InteractionTable, InvalidRows
 
 _KEYS = {
@@ -95,7 +95,7 @@ class Amazon2018(WritableFormat):
         write_json_lines(
             frame.rename({role: key for role, key in _KEYS.items() if role in frame.columns}), path
         )
-        notes = left_out(content, items, holds=("rating", "timestamp", "items"))
+        notes = uneven(content) + left_out(content, items, holds=("rating", "timestamp", "items"))
         notes += unit_notes(content, milliseconds=False)
         if items is None:
             return notes
@@ -120,7 +120,7 @@ def _is_of_2018(path: Path) -> bool:
     kind = kind_of(path)
     if not kind:
         return False
-    first = first_text(path)
+    first = first_line(path)
     if kind == "csv":
         by_line = _ITEM_FIRST.fullmatch(first) or _USER_FIRST.fullmatch(first)
         return bool(by_line) or (meta_kind(path) == "json" and "parent_asin" not in first)
@@ -134,7 +134,7 @@ def _reviews(path: Path, invalid_rows: InvalidRows) -> InteractionTable:
 
 def _ratings(path: Path, invalid_rows: InvalidRows) -> InteractionTable:
     order = ["item", "user", "rating", "timestamp"]
-    if _USER_FIRST.fullmatch(first_text(path)):
+    if _USER_FIRST.fullmatch(first_line(path)):
         order = ["user", "item", "rating", "timestamp"]
     table = read_delimited(path, ",", names=order)
     return table.interactions({role: role for role in order}, invalid_rows)

@@ -17,6 +17,7 @@ from typing import ClassVar
 import polars as pl
 
 from mmssl.data.files.delimited import read_delimited, write_delimited
+from mmssl.data.files.finding import first_line
 from mmssl.data.files.json_lines import LINE, Keys, scan_json_lines, write_json_lines
 from mmssl.data.formats.amazon import (
     META,
@@ -24,7 +25,6 @@ from mmssl.data.formats.amazon import (
     category,
     claimed,
     find_category,
-    first_text,
     kind_of,
     meta_kind,
     read_reviews,
@@ -124,7 +124,7 @@ def _is_of_2023(path: Path) -> bool:
     kind = kind_of(path)
     if not kind:
         return False
-    first = first_text(path)
+    first = first_line(path)
     if kind == "csv":
         return {"user_id", "parent_asin"} <= set(first.split(",")) or meta_kind(path) == "jsonl"
     by_name = kind == "jsonl" and meta_kind(path) == "jsonl" and '"reviewerID"' not in first

@@ -12,8 +12,8 @@ from extract.errors import InputError
 from mmssl.data.files.json_lines import LINE
 from mmssl.data.files.plain_text import plain
 from mmssl.data.formats.amazon import CategoryFiles
+from mmssl.data.formats.item_tables import PICTURES, media_by_id, with_media
 
-_PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 _TEXTS = ("title", "brand", "main_category")
 _LISTS = {"categories": " > ", "features": " | ", "description": " "}
 """Columns that are lists in the metadata, and what stands between their values in a table."""
@@ -47,15 +47,7 @@ def item_table(files: CategoryFiles, blocks: Iterable[pl.DataFrame], id_key: str
             raise InputError(f"{files.meta}, line {line}, column '{id_key}': the id is empty")
         tidied.append(_tidied(block))
     items = pl.concat(tidied).unique("item_id", keep="first", maintain_order=True)
-    pictures = {
-        path.stem: str(path.absolute())
-        for suffix in reversed(_PICTURES)
-        for path in (files.folder / "images").glob(f"*{suffix}")
-    }
-    paths = [pictures.get(id_) for id_ in items["item_id"]]
-    if any(paths):
-        items.insert_column(2, pl.Series("image", paths, dtype=pl.String))
-    return items
+    return with_media(items, "image", media_by_id([files.folder / "images"], PICTURES))
 
 
 def metadata(items: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:

@@ -149,6 +149,17 @@ def left_out(
     return [f"left out, for the layout has no place for it: {', '.join(lost)}"] if lost else []
 
 
+def uneven(content: RawDataset) -> list[str]:
+    """A note for each column that ``RawDataset.together`` leaves out, since not all parts have it.
+
+    Args:
+        content: what is written.
+    """
+    columns = [set(table.frame.columns) for table in content.parts.values()]
+    lost = set().union(*columns) - set(columns[0]).intersection(*columns)
+    return [f"left out, for not all parts have it: {name}" for name in sorted(lost)]
+
+
 def require_split(content: RawDataset, name: str) -> None:
     """Refuse interactions that are not split, for a layout of three parts.
 

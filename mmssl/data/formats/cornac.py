@@ -20,7 +20,8 @@ import polars as pl
 
 from extract.errors import InputError
 from mmssl.data.features import read_row_ids
-from mmssl.data.files.delimited import first_line, read_delimited, write_delimited
+from mmssl.data.files.delimited import read_delimited, write_delimited
+from mmssl.data.files.finding import first_line
 from mmssl.data.files.matrices import find_matrices, read_matrix, write_ids, write_matrices
 from mmssl.data.formats.base import RawDataset, WritableFormat, left_out
 from mmssl.data.formats.tuples import read_split, read_tuples, tuple_frames
@@ -133,12 +134,21 @@ def _refuse_blanks(ids: set[str], kind: str) -> None:
 
 
 def _as_cornac_reads(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-    """The columns as UI, UIR or UIRT want them, and notes on what that changes."""
+    """The columns as UI, UIR or UIRT want them, and notes on what that changes.
+
+    Raises:
+        InputError: a timestamp beyond what a whole number of 64 bits holds.
+    """
     notes: list[str] = []
     if "timestamp" not in frame.columns:
         return frame, notes
     times = frame["timestamp"]
-    whole = times.cast(pl.Int64)
+    whole = times.cast(pl.Int64, strict=False)
+    if whole.null_count():
+        odd = times.filter(whole.is_null())[0]
+        raise InputError(
+            f"--to cornac: the timestamp {odd:g} is no whole number that fits; mend it"
+        )
     if (whole != times).any():
         notes.append("timestamps are cut to whole numbers, for Cornac reads no others")
     frame = frame.with_columns(whole)

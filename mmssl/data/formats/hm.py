@@ -13,8 +13,9 @@ from typing import ClassVar
 import polars as pl
 
 from extract.errors import InputError
-from mmssl.data.files.delimited import first_line, read_delimited, write_delimited
-from mmssl.data.formats.base import MEDIA, RawDataset, WritableFormat, left_out
+from mmssl.data.files.delimited import read_delimited, write_delimited
+from mmssl.data.files.finding import first_line
+from mmssl.data.formats.base import MEDIA, RawDataset, WritableFormat, left_out, uneven
 from mmssl.data.formats.item_tables import (
     PICTURES,
     items_left_out,
@@ -97,7 +98,7 @@ class HM(WritableFormat):
         """
         del name
         frame = content.together()
-        notes = left_out(content, items, holds=("timestamp", "items"))
+        notes = uneven(content) + left_out(content, items, holds=("timestamp", "items"))
         if "timestamp" in frame.columns:
             days, said = _days(frame["timestamp"])
             frame = frame.with_columns(days)
@@ -111,7 +112,7 @@ class HM(WritableFormat):
             quoted=True,
         )
         absent = ["t_dat"] * ("timestamp" not in there) + ["price", "sales_channel_id"]
-        notes.append(f"{_TRANSACTIONS}: no column {', '.join(absent)}, for none is known")
+        notes.append(f"{_TRANSACTIONS}: no column {', '.join(absent)}")
         if items is None:
             return notes
         return notes + _write_articles(items, folder / "articles.csv")

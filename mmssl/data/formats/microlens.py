@@ -22,8 +22,9 @@ from extract.media.audio import AUDIO_SUFFIXES
 from extract.media.containers import VIDEO_SUFFIXES
 from mmssl.data.features import SourceFeatures
 from mmssl.data.files.delimited import read_delimited, write_delimited
+from mmssl.data.files.finding import files_ending
 from mmssl.data.files.matrices import read_matrix, write_ids, write_matrices
-from mmssl.data.formats.base import RawDataset, WritableFormat, left_out
+from mmssl.data.formats.base import RawDataset, WritableFormat, left_out, uneven
 from mmssl.data.formats.item_tables import (
     PICTURES,
     items_left_out,
@@ -122,7 +123,7 @@ class MicroLens(WritableFormat):
         Ids are written as they are. Titles are those of the table, else its texts.
         """
         stem = name if name.lower().startswith("microlens") else f"MicroLens-{name}"
-        notes = left_out(content, items, holds=("timestamp", "features", "items"))
+        notes = uneven(content) + left_out(content, items, holds=("timestamp", "features", "items"))
         frame = content.together()
         there = [role for role in ("user", "item", "timestamp") if role in frame.columns]
         pairs = folder / f"{stem}_pairs.csv"
@@ -146,7 +147,7 @@ class MicroLens(WritableFormat):
 
 def _pairs(source: Path) -> list[Path]:
     """Tables of pairs, those with times first."""
-    return sorted(source.glob("*_pairs.csv")) + sorted(source.glob("*_pairs.tsv"))
+    return [*files_ending(source, "_pairs.csv"), *files_ending(source, "_pairs.tsv")]
 
 
 def _stem(path: Path) -> str:
@@ -204,7 +205,7 @@ def _features(source: Path, stem: str) -> dict[str, SourceFeatures]:
     named: dict[str, dict[str, Path]] = {}
     pattern = re.compile(rf"{re.escape(stem)}_(.+)_features_(.+)\.npy")
     for folder in (source / _FEATURES, source):
-        for path in sorted(folder.glob("*.npy")):
+        for path in files_ending(folder, ".npy"):
             match = pattern.fullmatch(path.name)
             if match and not path.name.endswith(".mask.npy"):
                 modality = "text" if re.fullmatch(r"title(_.+)?_text", match[1]) else match[1]

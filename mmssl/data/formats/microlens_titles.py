@@ -19,8 +19,8 @@ _HEADERS = ("item", "item_id", "itemid", "video", "video_id", "videoid")
 def read_first_comma(path: Path, name: str) -> pl.DataFrame:
     """Read such a file, with or without a header.
 
-    Quotes around a whole value are taken off, and one that is not closed goes on until the next
-    line that begins with a number; any other quote is a character.
+    Quotes around a whole value are taken off, and one that is not closed, of an item whose id is a
+    number, goes on until the next line that begins with a number; any other quote is a character.
 
     Args:
         path: the file.
@@ -39,7 +39,8 @@ def read_first_comma(path: Path, name: str) -> pl.DataFrame:
     for number, line in enumerate(_lines(path), start=1):
         if open_id is not None and not _NUMBERED.match(line):
             texts[open_id] += f"\n{line}"
-            open_id = None if _WHOLE.fullmatch(texts[open_id]) else open_id
+            closed = line.endswith('"') and _WHOLE.fullmatch(texts[open_id])
+            open_id = None if closed else open_id
             continue
         open_id = None
         if not line:
@@ -60,7 +61,8 @@ def read_first_comma(path: Path, name: str) -> pl.DataFrame:
         if number == 1 and id_.lower() in _HEADERS:
             continue
         lines[id_], texts[id_] = number, line[match.end() :]
-        if texts[id_].startswith('"') and not _WHOLE.fullmatch(texts[id_]):
+        # Where ids are no numbers, nothing would tell the next line from the rest of this one.
+        if id_.isdigit() and texts[id_].startswith('"') and not _WHOLE.fullmatch(texts[id_]):
             open_id = id_
     return pl.DataFrame(
         {"item_id": list(texts), name: [_unquoted(text) or None for text in texts.values()]},

@@ -18,12 +18,8 @@ import polars as pl
 
 from extract.errors import InputError
 from mmssl.data.features import SourceFeatures
-from mmssl.data.files.delimited import (
-    DelimitedTable,
-    first_line,
-    read_delimited,
-    write_delimited,
-)
+from mmssl.data.files.delimited import DelimitedTable, read_delimited, write_delimited
+from mmssl.data.files.finding import files_ending, first_line
 from mmssl.data.files.matrices import find_matrices, read_matrix, row_order, write_matrices
 from mmssl.data.formats.base import PARTS, RawDataset, WritableFormat, left_out, require_split
 from mmssl.data.ids import IdMap, ordered_ids
@@ -45,7 +41,7 @@ class MMRec(WritableFormat):
 
     def recognises(self, source: Path) -> bool:
         """A ``.inter`` whose header gives no types; with types it is RecBole's."""
-        return any(":" not in first_line(path) for path in _inter_files(source))
+        return any(":" not in first_line(path) for path in files_ending(source, ".inter"))
 
     def read(self, source: Path, invalid_rows: InvalidRows = "error") -> RawDataset:
         """Read the interactions by their label, and all the matrices; see ``Format.read``."""
@@ -118,19 +114,13 @@ class MMRec(WritableFormat):
         ]
 
 
-def _inter_files(source: Path) -> list[Path]:
-    if source.is_dir():
-        return sorted(source.glob("*.inter"))
-    return [source] if source.suffix == ".inter" else []
-
-
 def _inter_file(source: Path) -> Path:
     """The one file of interactions, in a folder of several the one that bears its name.
 
     Raises:
         InputError: there is none, or it cannot be told.
     """
-    files = _inter_files(source)
+    files = files_ending(source, ".inter")
     if not files:
         raise InputError(f"{source}: holds no <name>.inter, which MMRec has")
     named = source / f"{source.resolve().name}.inter"

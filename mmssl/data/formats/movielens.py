@@ -15,13 +15,9 @@ from typing import ClassVar
 import polars as pl
 
 from extract.errors import InputError
-from mmssl.data.files.delimited import (
-    DelimitedTable,
-    first_line,
-    read_delimited,
-    write_delimited,
-)
-from mmssl.data.formats.base import RawDataset, WritableFormat, left_out
+from mmssl.data.files.delimited import DelimitedTable, read_delimited, write_delimited
+from mmssl.data.files.finding import first_line
+from mmssl.data.formats.base import MEDIA, RawDataset, WritableFormat, left_out, uneven
 from mmssl.data.formats.item_tables import (
     PICTURES,
     items_left_out,
@@ -93,7 +89,11 @@ class MovieLens(WritableFormat):
         for links in _csv(source, "links"):
             table = read_delimited(links, ",", quoted=True)
             table.unique_ids("movieId")
-            others = table.frame.rename({"movieId": "item_id"})
+            others = table.frame.select(
+                pl.col("movieId").alias("item_id"),
+                # Of names that have a meaning here, the movies' own columns count.
+                pl.all().exclude("movieId", "text", "tags", *MEDIA, *items.columns),
+            )
             items = items.join(others, on="item_id", how="left", maintain_order="left")
         for tags in _csv(source, "tags"):
             table = read_delimited(tags, ",", quoted=True, columns=("movieId", "tag"))
@@ -121,9 +121,9 @@ class MovieLens(WritableFormat):
             header=True,
             quoted=True,
         )
-        notes = left_out(content, items, holds=("rating", "timestamp", "items"))
+        notes = uneven(content) + left_out(content, items, holds=("rating", "timestamp", "items"))
         if missing := [column for column in _ROLES.values() if column not in there.values()]:
-            notes.append(f"ratings.csv: no column {', '.join(missing)}, for none is known")
+            notes.append(f"ratings.csv: no column {', '.join(missing)}")
         if not ratings["item"].str.contains(r"^\d+$").all():
             notes.append(
                 "movieId: the ids are written as they are; tools that want MovieLens' whole"

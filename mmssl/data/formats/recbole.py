@@ -19,7 +19,8 @@ import polars as pl
 from extract.errors import InputError
 from extract.export.recbole import check_recbole_ids
 from mmssl.data.features import SourceFeatures
-from mmssl.data.files.delimited import first_line, write_delimited
+from mmssl.data.files.delimited import write_delimited
+from mmssl.data.files.finding import files_ending, first_line
 from mmssl.data.formats.base import MEDIA, RawDataset, WritableFormat, left_out
 from mmssl.data.formats.recbole_files import AtomicFile, read_atomic, read_vectors, write_vectors
 from mmssl.data.ids import ordered_ids
@@ -48,7 +49,7 @@ class RecBole(WritableFormat):
 
     def recognises(self, source: Path) -> bool:
         """A ``.inter`` whose header gives types."""
-        return any(":" in first_line(path) for path in _inter_files(source))
+        return any(":" in first_line(path) for path in files_ending(source, ".inter"))
 
     def read(self, source: Path, invalid_rows: InvalidRows = "error") -> RawDataset:
         """Read the interactions, and the vectors of all additional files; see ``Format.read``."""
@@ -97,12 +98,13 @@ class RecBole(WritableFormat):
         empty = ids.is_null().arg_true()
         if len(empty):
             raise file.table.fault(file.column(key), file.table.rows[empty[0]], "the id is empty")
-        own = {
-            # A column of such a name would hold paths.
-            (f"item_{field}" if field in MEDIA else field): frame[file.column(field)]
-            for field in file.types
-            if field != key
-        }
+        own: dict[str, pl.Series] = {}
+        for field in (each for each in file.types if each != key):
+            name = field
+            # A column of a medium's name would hold paths.
+            while name in (*MEDIA, "item_id", *own):
+                name = f"item_{name}"
+            own[name] = frame[file.column(field)]
         texts = [
             file.column(field)
             for field, its in file.types.items()
@@ -142,12 +144,6 @@ class RecBole(WritableFormat):
         return [*notes, _configuration(content, name, roles, written)]
 
 
-def _inter_files(source: Path) -> list[Path]:
-    if source.is_dir():
-        return sorted(source.glob("*.inter"))
-    return [source] if source.suffix == ".inter" else []
-
-
 def _data_set(source: Path) -> tuple[Path, str, dict[str, Path]]:
     """The folder, the data set's name, and its files of interactions by part.
 
@@ -156,7 +152,7 @@ def _data_set(source: Path) -> tuple[Path, str, dict[str, Path]]:
     """
     folder = source if source.is_dir() else source.parent
     found: dict[str, dict[str, Path]] = {}
-    for path in _inter_files(source):
+    for path in files_ending(source, ".inter"):
         stem = path.name.removesuffix(".inter")
         base, _, part = stem.rpartition(".")
         split = {ours: folder / f"{base}.{theirs}.inter" for ours, theirs in _PARTS.items()}

@@ -15,6 +15,7 @@ import polars as pl
 
 from extract.errors import InputError
 from extract.files import atomic_path
+from extract.locations import is_url
 from extract.tables import TABLE_SUFFIXES, read_table, write_table
 from mmssl.data.features import SourceFeatures, read_features
 from mmssl.data.files.matrices import find_matrices, read_matrix, write_ids
@@ -85,7 +86,9 @@ class Tables(WritableFormat):
         home = path.resolve().parent
         found = pl.DataFrame([ids.alias("item_id"), *others])
         return found.with_columns(
-            pl.col(medium).map_elements(lambda name: str(home / name), return_dtype=pl.String)
+            pl.col(medium).map_elements(
+                lambda name: name if is_url(name) else str(home / name), return_dtype=pl.String
+            )
             for medium in MEDIA
             if medium in found.columns
         )
@@ -104,15 +107,17 @@ class Tables(WritableFormat):
             return []
         write_table(items, folder / "items.csv")
         media = [medium for medium in MEDIA if medium in items.columns]
-        roots = sorted({_root(items[medium]) for medium in media if items[medium].count()})
+        roots = sorted({root for medium in media for root in _root(items[medium])})
         return [
             f"{', '.join(media)}: the files stay where they are; `extract` may read them with"
             + "".join(f" --media-root {root}" for root in roots)
         ] * bool(roots)
 
 
-def _root(paths: pl.Series) -> str:
-    return os.path.commonpath([str(Path(path).parent) for path in paths.drop_nulls().to_list()])
+def _root(paths: pl.Series) -> list[str]:
+    """The folder that holds all files of a medium, if there are files; a URL is none."""
+    folders = [str(Path(path).parent) for path in paths.drop_nulls() if not is_url(path)]
+    return [os.path.commonpath(folders)] if folders else []
 
 
 def _table(folder: Path, stem: str) -> Path | None:

@@ -8,7 +8,8 @@ import polars as pl
 
 from extract.errors import InputError
 from mmssl.data.features import read_row_ids
-from mmssl.data.files.delimited import DelimitedTable, first_line, read_delimited
+from mmssl.data.files.delimited import DelimitedTable, read_delimited
+from mmssl.data.files.finding import first_line
 from mmssl.data.formats.base import PARTS, RawDataset
 from mmssl.data.interactions import DEFAULT_NAMES, InteractionTable, InvalidRows
 

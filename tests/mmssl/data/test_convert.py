@@ -6,6 +6,9 @@ import pytest
 import cli
 from extract.errors import InputError
 from mmssl.data.convert import convert
+from mmssl.data.formats.base import RawDataset
+from mmssl.data.formats.elliot import Elliot
+from tests.mmssl.data.formats import raw
 
 
 @pytest.fixture
@@ -73,3 +76,12 @@ def test_the_commands(source, tmp_path, capsys):
     code, said = call("prepare", tmp_path / "m", "--from", "auto", "--out", tmp_path / "data")
     assert code == 0
     assert "2 / 1 / 1 interactions" in said.out
+
+
+def test_an_empty_part_is_told(tmp_path):
+    part = raw.table([("u", "a")])
+    (tmp_path / "source").mkdir()
+    content = RawDataset({"train": part, "test": part})
+    Elliot().write(content, None, tmp_path / "source", "source")
+    report = convert(tmp_path / "source", "tables", tmp_path / "out")
+    assert "warning: the val part is empty; not every tool reads such" in report.notes

@@ -76,7 +76,7 @@ def test_a_temporal_split_wants_times_of_the_source(tables, tmp_path):
 
 def test_a_matrix_that_no_modality_can_be_named_after_is_refused(family, tmp_path):
     np.save(family / "model_feat.npy", np.ones((3, 2)))
-    with pytest.raises(InputError, match="a part of every model has this name"):
+    with pytest.raises(InputError, match=r"family: features 'model': a part of every model has"):
         prepare(PrepareConfig(source=family, out=tmp_path / "data"))
 
 
@@ -87,3 +87,12 @@ def test_invalid_rows_are_dropped_when_asked(tables, tmp_path):
         prepare(PrepareConfig(source=tables, out=tmp_path / "data"))
     report = prepare(PrepareConfig(source=tables, out=tmp_path / "data", invalid_rows="drop"))
     assert report.manifest.removed[0].interactions == 1
+
+
+def test_an_unknown_item_is_named_by_the_number_of_its_record(tmp_path):
+    (tmp_path / "dataset.tsv").write_text("1\t2\n1\t9\n2\t2\n")
+    (tmp_path / "image_embeddings").mkdir()
+    np.save(tmp_path / "image_embeddings" / "2.npy", np.ones(3))
+    config = PrepareConfig(source=tmp_path, out=tmp_path / "data", unknown_items="error")
+    with pytest.raises(InputError, match=r"dataset\.tsv, row 2: item '9' is in neither"):
+        prepare(config)

@@ -16,9 +16,9 @@ def test_a_quotation_mark_inside_a_value_is_one(tmp_path):
         ("3", '5" x 6"'),
         ("4", None),
     ]
-    assert table.rows.to_list() == [0, 2, 3, 4]
+    assert table.rows.to_list() == [1, 3, 4, 5]
     # The blank line, and the break within a value, count as lines.
-    assert table.place("size", 3) == "line 6, column 'size'"
+    assert table.place("size", 4) == "line 6, column 'size'"
 
 
 def test_every_second_line_with_an_inch_mark_stays_a_line(tmp_path):

@@ -28,7 +28,7 @@ def by_python(text, width, **options):
     if any(len(record) > width for record in found):
         return None
     rows = [tuple(record + [None] * (width - len(record))) for record in found]
-    return [(at, row) for at, row in enumerate(rows) if any(row)]
+    return [(at, row) for at, row in enumerate(rows, start=1) if any(row)]
 
 
 def by_us(path, quoted, **options):

@@ -5,9 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extract.errors import InputError
-from mmssl.data.formats.base import PARTS
+from mmssl.data.formats.base import PARTS, RawDataset
 from mmssl.data.formats.cornac import Cornac
 from mmssl.data.formats.registry import find_format, format_names
+from mmssl.data.interactions import InteractionTable
 from tests.mmssl.data.formats import broken, raw
 
 
@@ -253,3 +254,11 @@ def test_ids_that_cornac_would_change_are_refused(tmp_path, user, item, message)
     items = pl.DataFrame({"item_id": [item], "text": ["x"]})
     with pytest.raises(InputError, match=message):
         Cornac().write(content, items, tmp_path, "made")
+
+
+def test_a_time_that_no_whole_number_holds_is_refused(tmp_path):
+    part = raw.table([("u", "a")])
+    frame = part.frame.with_columns(pl.Series("timestamp", [1e300]))
+    content = RawDataset({"interactions": InteractionTable(part.path, frame)})
+    with pytest.raises(InputError, match=r"--to cornac: the timestamp 1e\+300 is no whole"):
+        Cornac().write(content, None, tmp_path, "made")

@@ -1,9 +1,12 @@
 """What holds of every layout that is written, whatever its files."""
 
+import dataclasses
+
 import polars as pl
 import pytest
 
 import cli
+from extract.errors import InputError
 from mmssl.data.convert import convert
 from mmssl.data.dataset import Dataset
 from mmssl.data.formats.base import RawDataset, WritableFormat
@@ -93,3 +96,26 @@ def test_every_layout_is_listed(capsys):
         cli.run(cli.app, ["formats"])
     listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert listed == format_names()
+
+
+@pytest.mark.parametrize("role", ["rating", "timestamp"])
+@pytest.mark.parametrize("name", WRITABLE)
+def test_a_column_that_only_some_parts_have_is_kept_or_told(name, role, tmp_path):
+    parts = dict(content().parts)
+    parts["val"] = dataclasses.replace(parts["val"], frame=parts["val"].frame.drop(role))
+    told = find_format(name).write(RawDataset(parts), None, tmp_path, "toy")
+    back = find_format(name).read(tmp_path)
+    # Cornac wants a rating before a timestamp, and gets 1.
+    frames = [table.frame for table in back.parts.values()]
+    kept = any(role in frame.columns and frame[role].max() > 1 for frame in frames)
+    assert kept != any(note.startswith("left out") and role in note for note in told), told
+
+
+@pytest.mark.parametrize("name", WRITABLE)
+def test_a_file_in_place_of_the_folder_is_refused_in_one_line(name, tmp_path):
+    path = tmp_path / "note.md"
+    path.write_text("words\n")
+    with pytest.raises(InputError) as caught:
+        find_format(name).read(path)
+    assert str(caught.value).count(str(path)) == 1
+    assert "Errno" not in str(caught.value)

@@ -105,7 +105,7 @@ def test_what_was_read_is_written_again(source, tmp_path):
     notes = HM().write(HM().read(source), HM().read_items(source), out, "made")
     assert notes == [
         "timestamp: taken as microseconds since 1970, and written as days",
-        "transactions_train.csv: no column price, sales_channel_id, for none is known",
+        "transactions_train.csv: no column price, sales_channel_id",
         "image: the files stay where they are; the layout has image in images/<first 3"
         " digits>/<article_id>.jpg, link them there",
     ]
@@ -177,7 +177,7 @@ def test_what_is_lost_is_told(tmp_path):
     assert HM().write(content, items, tmp_path, "made") == [
         "left out, for the layout has no place for it: ratings, features, which part of the split"
         " an interaction is in",
-        "transactions_train.csv: no column t_dat, price, sales_channel_id, for none is known",
+        "transactions_train.csv: no column t_dat, price, sales_channel_id",
         "text of 1 items: not in the articles' words, and left out",
     ]
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from extract.errors import InputError
 from mmssl.data.formats.microlens import MicroLens
+from mmssl.data.formats.microlens_titles import read_first_comma
 from mmssl.data.formats.registry import source_format
 from tests.mmssl.data.formats import broken, raw
 
@@ -87,7 +88,7 @@ def test_sequences_where_there_are_no_times(source):
         ("7", "3", 1),
     }
     assert "a timestamp is the place in the list" in content.warnings[0]
-    assert content.parts["interactions"].frame["row"].to_list() == [0, 0, 1]
+    assert content.parts["interactions"].frame["row"].to_list() == [1, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -254,3 +255,9 @@ def test_a_broken_file_is_read_or_named(source, name, data):
     path.write_bytes(whole)
     broken.break_lines(path, SEPARATORS.get(name, "\t"), data)
     broken.fails_well(lambda: (MicroLens().read(source), MicroLens().read_items(source)), path)
+
+
+def test_an_open_quote_takes_no_lines_where_ids_are_no_numbers(tmp_path):
+    path = tmp_path / "x_title.csv"
+    path.write_text("a,\"12 o'clock\nb,tea\n")
+    assert read_first_comma(path, "title").rows() == [("a", "\"12 o'clock"), ("b", "tea")]

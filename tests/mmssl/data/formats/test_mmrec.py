@@ -177,3 +177,15 @@ def test_unsplit_interactions_are_refused(tmp_path):
     content = raw.RawDataset({"interactions": raw.table([("u", "a")])})
     with pytest.raises(InputError, match="split the interactions first"):
         MMRec().write(content, None, tmp_path, "made")
+
+
+def test_files_without_a_modality_and_hidden_ones_are_no_features(tmp_path):
+    (tmp_path / "x.inter").write_text(
+        "userID\titemID\tx_label\n" + "".join(f"0\t{label}\t{label}\n" for label in range(3))
+    )
+    (tmp_path / "._x.inter").write_bytes(b"\0\5\26\7")
+    np.save(tmp_path / "image_feat.npy", np.ones((3, 2)))
+    for name in ("_feat.npy", "._image_feat.npy"):
+        (tmp_path / name).write_bytes(b"no matrix")
+    assert MMRec().recognises(tmp_path)
+    assert list(MMRec().read(tmp_path).features) == ["image"]

@@ -171,7 +171,7 @@ def test_what_is_lost_is_told(tmp_path):
     assert MovieLens().write(content, items, tmp_path, "made") == [
         "left out, for the layout has no place for it: features, which part of the split an"
         " interaction is in",
-        "ratings.csv: no column rating, for none is known",
+        "ratings.csv: no column rating",
         "movieId: the ids are written as they are; tools that want MovieLens' whole numbers do not"
         " take them",
         "timestamp: written as it is; MovieLens counts seconds since 1970",
@@ -238,3 +238,15 @@ def test_a_broken_file_is_read_or_named(tmp_path, kind, name, data):
     broken.fails_well(
         lambda: (MovieLens().read(path.parent), MovieLens().read_items(path.parent)), path
     )
+
+
+def test_columns_of_links_do_not_take_the_place_of_others(tmp_path):
+    (tmp_path / "ratings.csv").write_text("userId,movieId,rating\n1,1,4\n")
+    (tmp_path / "movies.csv").write_text("movieId,title,genres\n1,A,X\n")
+    (tmp_path / "links.csv").write_text(
+        "movieId,item_id,title,text,tags,image,imdbId\n1,a,b,c,d,e,f\n"
+    )
+    items = MovieLens().read_items(tmp_path)
+    assert items.to_dicts() == [
+        {"item_id": "1", "text": "A. X", "title": "A", "genres": "X", "imdbId": "f"}
+    ]

@@ -250,3 +250,13 @@ def test_a_broken_file_reads_or_is_named(tmp_path_factory, name, data):
     broken.break_lines(source / name, "\t", data)
     read = RecBole().read_items if name == "ml.item" else RecBole().read
     broken.fails_well(lambda: read(source), source / name)
+
+
+def test_fields_of_the_names_that_have_a_meaning_here(tmp_path):
+    (tmp_path / "x.inter").write_text("user_id:token\tasin_id:token\n1\ta\n")
+    (tmp_path / "x.item").write_text(
+        "asin_id:token\titem_id:float\titem_image:token\timage:token\na\t1\tp\tq\n"
+    )
+    assert RecBole().read_items(tmp_path).to_dicts() == [
+        {"item_id": "a", "item_item_id": "1", "item_image": "p", "item_item_image": "q"}
+    ]

@@ -103,3 +103,16 @@ def test_types_of_parquet_become_text(tmp_path):
         {"item_id": "1", "price": "1.5"},
         {"item_id": "2", "price": None},
     ]
+
+
+def test_a_url_of_a_medium_stays_one(tmp_path):
+    source, out = tmp_path / "source", tmp_path / "out"
+    source.mkdir()
+    (source / "interactions.csv").write_text("user_id,item_id\n1,a\n1,b\n")
+    (source / "items.csv").write_text("item_id,image\na,s3://bucket/a.jpg\nb,pictures/b.jpg\n")
+    items = Tables().read_items(source)
+    here = source.resolve() / "pictures"
+    assert items["image"].to_list() == ["s3://bucket/a.jpg", str(here / "b.jpg")]
+    out.mkdir()
+    notes = Tables().write(Tables().read(source), items, out, "out")
+    assert notes[0].endswith(f" --media-root {here}")
