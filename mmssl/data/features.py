@@ -1,7 +1,7 @@
 """Features of one modality as people bring them: a feature store, or a ready .npy."""
 
 import tokenize
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +51,16 @@ def read_features(path: Location, feature_ids: Path | None = None) -> SourceFeat
     """Read a feature store (a folder) or a ready ``.npy`` of shape (n, dim).
 
     Args:
-        path: the folder or file; of a store also its URL.
+        path: the folder or file; of a store also its URL. Beside a ``.npy``, ``<stem>.mask.npy``,
+            bool (n,), says which rows are real vectors, as ``features export`` writes it.
         feature_ids: for a ``.npy``, a UTF-8 text file whose line r is the item id of row r; without
-            it, row r is item id ``str(r)``. A store carries its own ids.
+            it that is ``<stem>.ids.txt``, where it is there, else row r is item id ``str(r)``. A
+            store carries its own ids.
 
     Raises:
         InputError: the path is neither; the array is broken, not a matrix of real numbers, or has
-            another number of rows than there are ids; the store is incomplete or damaged.
+            another number of rows than there are ids, or the mask values; the store is incomplete
+            or damaged.
     """
     if not isinstance(path, Path) or path.is_dir():
         if feature_ids is not None:
@@ -70,6 +73,9 @@ def read_features(path: Location, feature_ids: Path | None = None) -> SourceFeat
     array = _load_matrix(path)
     ids = [str(row) for row in range(len(array))]
     digest = sha256_file(path)
+    beside = path.with_suffix(".ids.txt")
+    if feature_ids is None and beside.is_file():
+        feature_ids = beside
     if feature_ids is not None:
         ids = read_row_ids(feature_ids)
         if len(ids) != len(array):
@@ -80,7 +86,21 @@ def read_features(path: Location, feature_ids: Path | None = None) -> SourceFeat
     # Cast first: float16 sums overflow, and a float64 beyond float32's range becomes infinite here.
     with np.errstate(over="ignore"):
         vectors = array.astype(np.float32, copy=False)
-    return _source(ids, vectors, None, digest)
+    source = _source(ids, vectors, None, digest)
+    mask = path.with_suffix(".mask.npy")
+    return _masked(source, path, mask) if mask.is_file() else source
+
+
+def _masked(source: SourceFeatures, path: Path, mask: Path) -> SourceFeatures:
+    """Without the rows that a mask says are none."""
+    real = load_npy(mask)
+    if real.dtype != np.bool_ or real.shape != source.present.shape:
+        raise InputError(
+            f"{mask}: wants one bool for each of the {len(source.ids)} rows of {path.name}"
+        )
+    present = source.present & real
+    source.vectors[~present] = 0
+    return replace(source, present=present)
 
 
 def _source(

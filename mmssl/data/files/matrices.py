@@ -1,6 +1,7 @@
 """Features as one matrix a modality, ``<modality>_feat.npy``, as many tools have them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from extract.errors import InputError
 from extract.files import atomic_path
-from mmssl.data.features import SourceFeatures, load_npy, read_features
+from mmssl.data.features import SourceFeatures, read_features
 from mmssl.data.files.finding import files_ending
 from mmssl.data.ids import IdMap
 
@@ -30,35 +31,23 @@ def find_matrices(folder: Path, ending: str = _ENDING) -> dict[str, Path]:
 
 
 def read_matrix(path: Path, ids: Sequence[str] | None = None) -> SourceFeatures:
-    """Read a matrix, and the mask beside it if there is one.
+    """Read a matrix with what ``read_features`` finds beside it.
 
     Args:
-        path: the ``.npy``, (n, dim) real numbers; ``<stem>.mask.npy``, bool (n,), says which rows
-            are real vectors, as ``features export`` writes it.
-        ids: of the rows; None: the lines of ``<stem>.ids.txt``, else the row numbers.
+        path: the ``.npy``, (n, dim) real numbers.
+        ids: of the rows; None: as ``read_features`` has them.
 
     Raises:
-        InputError: not such a file, or of another length than ids or mask.
+        InputError: not such a file, or of another length than the ids.
     """
-    beside = path.with_suffix(".ids.txt")
-    source = read_features(path, beside if ids is None and beside.is_file() else None)
-    present = source.present
-    if ids is not None:
-        if len(ids) != len(source.ids):
-            raise InputError(
-                f"{path}: {len(source.ids)} rows for {len(ids)} items; one row an item is needed"
-            )
-        source = SourceFeatures(list(ids), source.vectors, present, source.encoder, source.digest)
-    mask_path = path.with_suffix(".mask.npy")
-    if mask_path.is_file():
-        mask = load_npy(mask_path)
-        if mask.dtype != np.bool_ or mask.shape != present.shape:
-            raise InputError(
-                f"{mask_path}: wants one bool for each of the {len(present)} rows of {path.name}"
-            )
-        present &= mask
-        source.vectors[~present] = 0
-    return source
+    source = read_features(path)
+    if ids is None:
+        return source
+    if len(ids) != len(source.ids):
+        raise InputError(
+            f"{path}: {len(source.ids)} rows for {len(ids)} items; one row an item is needed"
+        )
+    return replace(source, ids=list(ids))
 
 
 def write_matrices(

@@ -171,3 +171,14 @@ def test_a_damaged_header_is_one_line(tmp_path, header, version):
     path.write_bytes(b"\x93NUMPY" + bytes([version, 0]) + length + text + bytes(36))
     with pytest.raises(InputError, match=r"a\.npy: not readable as \.npy"):
         read_features(path)
+
+
+def test_what_export_leaves_beside_a_matrix_is_read_with_it(tmp_path):
+    np.save(tmp_path / "image.npy", np.array([[1.0], [0.0], [3.0]], dtype=np.float32))
+    np.save(tmp_path / "image.mask.npy", np.array([True, False, True]))
+    (tmp_path / "image.ids.txt").write_text("c\nb\na\n")
+    source = read_features(tmp_path / "image.npy")
+    assert source.ids == ["c", "b", "a"]
+    assert source.present.tolist() == [True, False, True]
+    (tmp_path / "other.txt").write_text("x\ny\nz\n")
+    assert read_features(tmp_path / "image.npy", tmp_path / "other.txt").ids == ["x", "y", "z"]
