@@ -106,8 +106,8 @@ def read_interactions(
             leaves it unread.
 
     Raises:
-        InputError: the file cannot be read, lacks a column, is empty, or holds an invalid row
-            (the message names file and row).
+        InputError: the file cannot be read, lacks a column, or holds an invalid row (the message
+            names file and row).
     """
     if path.suffix.lower() == ".json":
         table = read_mmssl_json(path)
@@ -117,12 +117,10 @@ def read_interactions(
             header = columns is None or not columns.by_position
         table = read_table(path, header=header)
         columns = columns or _default_columns(path, table)
-    if not table.height:
-        raise InputError(f"{path}: no interactions in it")
     frame = pl.DataFrame(
         {role: _column(path, table, name) for role, name in columns if name is not None}
     ).with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias("row"))
-    if columns.by_position and not header:
+    if columns.by_position and not header and frame.height:
         _refuse_header_as_data(path, frame)
     names = dict(columns)
 
@@ -191,7 +189,7 @@ def check_interactions(
         chosen: whether the person could leave a column out by ``--columns``.
 
     Raises:
-        InputError: no row is left, or an invalid one is an error.
+        InputError: all rows are invalid, or an invalid one is an error.
     """
     raw = frame
     reasons: dict[str, pl.Series] = {}
@@ -221,7 +219,7 @@ def check_interactions(
         invalid.append(Removed.between(reason, before, frame.filter(kept)))
     if invalid:
         frame = frame.filter(kept)
-    if not frame.height:
+    if raw.height and not frame.height:
         reasons_found = ", ".join(removed.step for removed in invalid)
         raise InputError(f"{path}: every row is invalid ({reasons_found})")
     return InteractionTable(path, frame, tuple(invalid))

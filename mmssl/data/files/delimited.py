@@ -106,11 +106,9 @@ class DelimitedTable:
             invalid_rows: as of ``read_interactions``.
 
         Raises:
-            InputError: a column is absent, a value cannot be read, or nothing is left.
+            InputError: a column is absent, or a value cannot be read.
         """
         self.require(*columns.values())
-        if not self.frame.height:
-            raise InputError(f"{self.path}: no interactions in it")
         frame = self.frame.select(
             *(pl.col(column).alias(role) for role, column in columns.items()),
             self.rows.alias("row"),

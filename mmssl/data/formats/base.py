@@ -32,6 +32,16 @@ class RawDataset:
     sources: Mapping[str, Path] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse what there is nothing to learn from; other parts of a split may be empty.
+
+        Raises:
+            InputError: there are no interactions, or of a split none for training.
+        """
+        first = next(iter(self.parts.values()))
+        if not first.frame.height:
+            raise InputError(f"{first.path}: no interactions in it")
+
     @property
     def split(self) -> bool:
         """Whether the split is ready."""

@@ -139,7 +139,7 @@ def _by_label(table: DelimitedTable) -> dict[str, DelimitedTable]:
     """The table's three parts.
 
     Raises:
-        InputError: a label is none of 0, 1 and 2, or one of them has no interactions.
+        InputError: a label is none of 0, 1 and 2.
     """
     labels = table.numbers(_LABEL)
     wrong = (~labels.is_between(0, 2)).arg_true()
@@ -152,10 +152,6 @@ def _by_label(table: DelimitedTable) -> dict[str, DelimitedTable]:
     parts = {}
     for label, part in enumerate(PARTS):
         its = labels == label
-        if not its.any():
-            raise InputError(
-                f"{table.path}: no interactions with {_LABEL} {label}, the {part} part; label some"
-            )
         parts[part] = replace(table, frame=table.frame.filter(its), rows=table.rows.filter(its))
     return parts
 

@@ -184,12 +184,17 @@ def test_empty_lines_at_the_end_are_no_rows(table):
 
 
 @pytest.mark.parametrize(
+    ("name", "text"), [("a.csv", "user,item\n"), ("a.csv", "user,item\n\n\n"), ("a.json", "{}")]
+)
+def test_a_file_may_hold_no_interactions(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    assert read_interactions(tmp_path / name).frame.select("user", "item", "row").height == 0
+
+
+@pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         ("a.csv", "", "the file is empty"),
-        ("a.csv", "user,item\n", "no interactions in it"),
-        ("a.csv", "user,item\n\n\n", "no interactions in it"),
-        ("a.json", "{}", "no interactions in it"),
         ("a.csv", "usr,item\n1,2\n", r"no user column \(columns: usr, item\)"),
         ("a.csv", "user,user_id,item\n1,2,3\n", "both 'user' and 'user_id' could be the user"),
         ("a.txt", "user,item\n1,2\n", "unknown kind of table"),

@@ -91,6 +91,34 @@ def test_it_becomes_our_own_tables_and_what_is_lost_is_told(written, tmp_path):
         assert (words in notes) == is_lost, (words, notes)
 
 
+@pytest.mark.parametrize("name", WRITABLE)
+def test_a_part_without_interactions_comes_back_so(name, tmp_path):
+    full = content()
+    parts = {part: full.parts[part] for part in ("train", "test")}
+    empty = RawDataset(
+        {"train": parts["train"], "val": raw.table([], [], []), "test": parts["test"]}
+    )
+    find_format(name).write(empty, None, tmp_path, "toy")
+    back = find_format(name).read(tmp_path)
+    if back.split:
+        assert {part: table.frame.height for part, table in back.parts.items()} == {
+            "train": 5,
+            "val": 0,
+            "test": 2,
+        }
+    report = prepare(PrepareConfig(source=tmp_path, out=tmp_path / "data"))
+    if back.split:
+        assert "the val split is empty" in report.warnings
+
+
+def test_a_source_without_any_interaction_is_refused(tmp_path):
+    (tmp_path / "interactions.csv").write_text("user,item\n")
+    with pytest.raises(InputError, match=r"interactions\.csv: no interactions in it"):
+        prepare(PrepareConfig(source=tmp_path, out=tmp_path / "data"))
+    with pytest.raises(InputError, match=r"interactions\.csv: no interactions in it"):
+        convert(tmp_path, "hm", tmp_path.parent / "converted")
+
+
 def test_every_layout_is_listed(capsys):
     with pytest.raises(SystemExit):
         cli.run(cli.app, ["formats"])
