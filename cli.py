@@ -250,8 +250,17 @@ def extract(
         # What is wrong with the last must not be found out after the hours of the first.
         for config in configs:
             check(config)
+    without: list[str] = []
     for config in configs:
-        print(run_extraction(config, progress=sys.stderr.isatty()), flush=True)
+        summary = run_extraction(config, progress=sys.stderr.isatty())
+        print(summary, flush=True)
+        if not summary.ok:
+            without.append(config.modality)
+    if without:
+        raise InputError(
+            f"{configs[0].items}: not one item has features of {' or '.join(without)}; the reasons"
+            " stand above (relative paths begin at the table's folder)"
+        )
 
 
 # In the order of a first use, which is that of --help.

@@ -120,6 +120,7 @@ def _run(config: ExtractionConfig, given: Encoder | None, *, progress: bool) -> 
         changed=sum(changed.values()),
         removed=difference.removed,
         removed_examples=difference.removed_examples,
+        subfolders=_subfolders(config.items),
     )
     if config.max_errors is not None and summary.failed > config.max_errors:
         # A part that was whole before is not worked on, but its failures count.
@@ -242,6 +243,11 @@ def _manifest(
         rows_per_part=config.rows_per_part,
         libraries=installed_versions(_LIBRARIES),
     )
+
+
+def _subfolders(items: Location) -> int:
+    """How many folders lie in a folder of items: a person may expect them to be read."""
+    return sum(each.is_dir() for each in items.iterdir()) if items.is_dir() else 0
 
 
 def _decoding(config: ExtractionConfig) -> dict[str, Any]:

@@ -179,7 +179,8 @@ def _from_folder(config: ExtractionConfig) -> Catalog:
         files[stem] = name
     if not files:
         raise InputError(
-            f"{config.items}: no {config.modality} files in this folder ({', '.join(suffixes)})"
+            f"{config.items}: no {config.modality} files in this folder ({', '.join(suffixes)});"
+            " subfolders are not looked into, for files' names are the ids"
         )
     frame = pl.DataFrame({"id": list(files), "medium": list(files.values())})
     return Catalog(

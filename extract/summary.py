@@ -31,7 +31,7 @@ class ExtractionSummary:
     missing: int
     reasons: dict[str, int]
     """Failed items by reason, the most frequent first; reasons that differ in a figure only, as in
-    how many bytes are missing, are one, with N for the figures."""
+    how many bytes are missing, are one, in the words of the first."""
     examples: dict[str, list[str]]
     """For each reason, the first few item ids."""
     processed: int
@@ -47,6 +47,8 @@ class ExtractionSummary:
     removed: int = 0
     """Items of the store that the table does not have any more."""
     removed_examples: list[str] = field(default_factory=list)
+    subfolders: int = 0
+    """Folders in the folder of the items, whose files are no items."""
 
     @property
     def items_per_second(self) -> float:
@@ -80,6 +82,12 @@ class ExtractionSummary:
         if not self.ok:
             lines.append("NOT ONE ITEM WAS ENCODED: there are no features in this store")
         lines += self.failure_lines()
+        if self.failed and not self.compared:
+            lines.append("once that is mended, the command with --update tries the failed again")
+        if self.subfolders:
+            lines.append(
+                f"not read: what lies in {self.subfolders} subfolders of the items' folder"
+            )
         lines.append(f"features: {self.path}")
         return "\n".join(lines)
 
@@ -114,7 +122,8 @@ def summarise(store: FeatureStore, **of_this_run: Any) -> ExtractionSummary:
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     examples: dict[str, list[str]] = {}
-    exact: dict[str, str | None] = {}
+    first: dict[str, str] = {}
+    differing: set[str] = set()
     # Part by part, so that the summary of millions of items needs no table of them.
     for part in range(store.part_count):
         record = store.part_record(part) or {}
@@ -127,9 +136,12 @@ def summarise(store: FeatureStore, **of_this_run: Any) -> ExtractionSummary:
             reasons[alike] += 1
             if reasons[alike] <= _EXAMPLES:
                 examples.setdefault(alike, []).append(name)
-            if exact.setdefault(alike, reason) != reason:
-                exact[alike] = None
-    words = {alike: reason or alike for alike, reason in exact.items()}
+            if first.setdefault(alike, reason) != reason:
+                differing.add(alike)
+    words = {
+        alike: f"{reason}; of others with other figures" if alike in differing else reason
+        for alike, reason in first.items()
+    }
     return ExtractionSummary(
         path=store.path,
         modality=store.manifest.modality,

@@ -107,7 +107,9 @@ def _filtered(
             )
             if policy == "error":
                 raise InputError(f"{message}; --unknown-items drop or keep goes on without or with")
-            warnings.append(f"{message} ({'dropped' if policy == 'drop' else 'kept'})")
+            other = "keep" if policy == "drop" else "drop"
+            fate = "dropped" if policy == "drop" else "kept"
+            warnings.append(f"{message} ({fate}; --unknown-items {other} does otherwise)")
         if policy == "drop":
             frame = take("unknown items", frame.filter(~unknown))
     frame = take("duplicates", drop_duplicates(frame, config.duplicates))

@@ -147,10 +147,20 @@ def _default_columns(path: Path, table: pl.DataFrame) -> Columns:
             found[role] = there[0]
         elif role in ("user", "item"):
             raise InputError(
-                f"{path}: no {role} column (columns: {', '.join(table.columns)}); name it:"
-                " --columns user=NAME,item=NAME, or user=0,item=1 for a file without a header"
+                f"{path}: no {role} column (columns: {', '.join(table.columns)});"
+                f"{_other_separator(table.columns)} name it: --columns user=NAME,item=NAME, or"
+                " user=0,item=1 for a file without a header"
             )
     return Columns.model_validate(found)
+
+
+def _other_separator(columns: list[str]) -> str:
+    """A hint where a table seems to have one column because another separator stands in it."""
+    name = columns[0]
+    found = next((mark for mark in (";", "\t", "|", ",") if mark in name), None)
+    if len(columns) > 1 or found is None:
+        return ""
+    return f" between its values stands {found!r}: save it with commas, or with tabs as .tsv; or"
 
 
 def _column(path: Path, table: pl.DataFrame, name: str | int) -> pl.Series:

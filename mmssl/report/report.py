@@ -146,7 +146,9 @@ def report(options: ReportOptions) -> ReportSummary:
         "by_rule": typed is None,
         "has_table": cards.any,
         "pictured": cards.pictures,
-        "settings": yaml.safe_dump(saved.info.training, sort_keys=False, allow_unicode=True),
+        "settings": yaml.safe_dump(
+            saved.info.training, sort_keys=False, allow_unicode=True
+        ).splitlines(),
         "problems": cards.problems,
         "commands": _commands(options, dataset),
         "protocol": protocol(dataset, "val"),

@@ -42,8 +42,12 @@ def serve(settings: ServeSettings, report: Callable[[str], None]) -> None:
             f"model {settings.model} ({info.name}, {info.variant}): users {len(users):,},"
             f" items {len(items):,}"
         )
-        with asyncio.Runner(loop_factory=_event_loop) as runner:
-            runner.run(_answer(Service(settings, engine), listening, report))
+        try:
+            with asyncio.Runner(loop_factory=_event_loop) as runner:
+                runner.run(_answer(Service(settings, engine), listening, report))
+        except KeyboardInterrupt:
+            # The usual end of a server in a terminal; uvicorn sends the signal on once it is done.
+            report("stopped")
 
 
 def _event_loop() -> asyncio.AbstractEventLoop:

@@ -214,6 +214,35 @@ def test_a_path_that_leaves_the_media_roots_is_refused_until_its_root_is_named(f
     assert extract.FeatureStore.open("f").load().vectors.tolist() == [[1, 2, 3]] + [[4, 5, 6]] * 3
 
 
+def test_a_run_without_any_vector_ends_with_code_2_and_update_mends_it(folder, extracting):
+    (folder / "photos").mkdir()
+    Image.new("RGB", (2, 2), (4, 5, 6)).save(folder / "photos/b.png")
+    (folder / "shop").mkdir()
+    rows = [{"id": "b", "image": str(folder / "photos/b.png")}]
+    items = write_table(folder / "shop/items.jsonl", rows)
+    arguments = ("--modality", "image", "--items", items, "--out", "f")
+    arguments += ("--encoder", "own_encoders:Colour")
+    code, out, err = extracting(*arguments)
+    assert (code, "failed 1: outside the media roots (b)" in out) == (2, True)
+    assert err.startswith(f"error: {items}: not one item has features of image")
+    code, out, _ = extracting(*arguments, "--media-root", "photos")
+    assert (code, "--update tries the failed again" in out) == (2, True)
+    code, out, _ = extracting(*arguments, "--media-root", "photos", "--update")
+    assert (code, "ok 1, failed 0, missing 0" in out) == (0, True)
+
+
+def test_subfolders_of_a_folder_are_told(folder, extracting):
+    (folder / "photos/birds").mkdir(parents=True)
+    Image.new("RGB", (2, 2)).save(folder / "photos/birds/a.png")
+    arguments = ("--modality", "image", "--items", "photos", "--out", "f")
+    arguments += ("--encoder", "own_encoders:Colour")
+    code, _, err = extracting(*arguments)
+    assert (code, "subfolders are not looked into" in err) == (2, True)
+    Image.new("RGB", (2, 2)).save(folder / "photos/b.png")
+    code, out, _ = extracting(*arguments)
+    assert (code, "not read: what lies in 1 subfolders" in out) == (0, True)
+
+
 def test_max_errors_ends_with_code_3_and_a_run_goes_on_from_there(folder, extracting):
     texts = ["one", "two", " ", " ", "five", " "]
     rows = [{"id": str(n), "text": text} for n, text in enumerate(texts)]

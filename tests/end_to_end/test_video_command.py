@@ -23,7 +23,7 @@ def run(capsys):
             cli.run(cli.app, [str(argument) for argument in arguments])
         out, err = capsys.readouterr()
         assert end.value.code == code, err
-        return out if code == 0 else err
+        return out if code == 0 else out + err
 
     return call
 
@@ -126,6 +126,7 @@ def test_the_packaged_encoder_takes_the_frames(catalogue, tmp_path, run):
     told = run(
         *("extract", "--modality=video", "--items", table, "--media-root", folder),
         *("--out", tmp_path / "store", "--frames=2", "--frame-sampling=scene"),
+        code=2,
     )
     # A relative path belongs to the table's folder, where there is no such video.
     assert "ok 0, failed 2" in told
@@ -162,5 +163,6 @@ def test_a_video_among_pictures_is_pointed_to_its_modality(catalogue, tmp_path, 
     told = run(
         *("extract", "--modality=image", "--items", folder / "items.csv", "--column=video"),
         *("--out", tmp_path / "out", "--encoder=examples.custom_encoder:ColourHistogram"),
+        code=2,
     )
     assert "failed 25: a video (MP4 or QuickTime), not a picture; use --modality video" in told

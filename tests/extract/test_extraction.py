@@ -43,6 +43,7 @@ def test_a_run_counts_and_names_what_became_of_the_items(run, tmp_path):
     assert str(summary).splitlines()[2:] == [
         "ok 1, failed 1, missing 2",
         "  failed 1: empty text (c)",
+        "once that is mended, the command with --update tries the failed again",
         f"features: {tmp_path / 'store'}",
     ]
 

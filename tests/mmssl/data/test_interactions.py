@@ -245,3 +245,11 @@ def test_a_day_that_is_none_is_named_among_plain_days(tmp_path, day):
     path.write_text(f"user,item,timestamp\nu,i,2019-01-01\nu,j,{day}\n", encoding="utf-8")
     with pytest.raises(InputError, match=f"row 2, column 'timestamp': .*{day}"):
         read_interactions(path)
+
+
+@pytest.mark.parametrize(("mark", "shown"), [(";", "';'"), ("\t", r"'\\t'"), ("|", r"'\|'")])
+def test_another_separator_is_recognised(tmp_path, mark, shown):
+    path = tmp_path / "likes.csv"
+    path.write_text(f"user_id{mark}item_id\nu{mark}i\n")
+    with pytest.raises(InputError, match=rf"no user column .* between its values stands {shown}"):
+        read_interactions(path)

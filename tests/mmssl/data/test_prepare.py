@@ -134,7 +134,7 @@ def test_each_filter_removes_what_it_says(source, tmp_path):
     # s left by the core, r lost its only interaction to the rating; z, which nobody touched, stays.
     assert dataset.item_ids.ids == ["p", "q", "z"]
     assert any(
-        re.search(r"row 8: item 'nowhere' .* 1 interactions with 1 such items \(dropped\)", warning)
+        re.search(r"row 8: item 'nowhere' .* 1 interactions with 1 such items \(dropped;", warning)
         for warning in report.warnings
     )
     assert "duplicates: removed 1 interactions, 0 users, 0 items" in report.lines()
@@ -189,7 +189,9 @@ def test_unknown_items_by_default_leave_only_where_a_table_says_what_exists(
     report, dataset = run(**options)
     assert dataset.item_ids.ids == (["a"] if with_table else ["a", "b"])
     word = "dropped" if with_table else "kept"
-    assert any(warning.endswith(f"({word})") for warning in report.warnings)
+    other = "keep" if with_table else "drop"
+    told = f"({word}; --unknown-items {other} does otherwise)"
+    assert any(warning.endswith(told) for warning in report.warnings)
 
 
 def test_unknown_items_are_an_error_when_asked(source, tmp_path, make_store):

@@ -1,5 +1,6 @@
 """The page: its figures are those of the evaluation, and nothing in it reaches beyond it."""
 
+import html
 import json
 import re
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 from PIL import Image
 
 from extract.errors import InputError
@@ -44,6 +46,14 @@ def test_counts_are_those_of_the_dataset(page, dataset):
     assert f"test interactions, not read here {dataset.manifest.counts.test}" in page.text
     assert page.row("audio")[1:5] == ["23", "95.8 %", "5", "yes"]
     assert f"over {len(set(dataset.val.users))} users" in page.text
+
+
+def test_every_setting_stands_in_a_line_of_its_own(run, items, tmp_path):
+    out = tmp_path / "page.html"
+    report(ReportOptions(model=run, out=out, source=ItemSource(items)))
+    (listed,) = re.findall(r"Every setting.*?<code>(.*?)</code>", out.read_text(), re.DOTALL)
+    written = yaml.safe_load(html.unescape(listed))
+    assert written == json.loads((run / "model/config.json").read_text())["model"]["training"]
 
 
 def test_nothing_is_fetched_and_nothing_runs(page):
