@@ -147,11 +147,16 @@ def _default_columns(path: Path, table: pl.DataFrame) -> Columns:
             found[role] = there[0]
         elif role in ("user", "item"):
             raise InputError(
-                f"{path}: no {role} column (columns: {', '.join(table.columns)});"
+                f"{path}: no {role} column (columns: {_named(table.columns)});"
                 f"{_other_separator(table.columns)} name it: --columns user=NAME,item=NAME, or"
                 " user=0,item=1 for a file without a header"
             )
     return Columns.model_validate(found)
+
+
+def _named(columns: list[str]) -> str:
+    """The names in one line: a quote that is not closed may have taken a whole file for one."""
+    return ", ".join(" ".join(name.split())[:80] for name in columns)
 
 
 def _other_separator(columns: list[str]) -> str:

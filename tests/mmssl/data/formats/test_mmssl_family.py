@@ -1,12 +1,14 @@
 import json
+import re
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from extract.errors import InputError
 from mmssl.data.formats.mmssl_family import MMSSLFamily
-from tests.mmssl.data.formats import raw
+from tests.mmssl.data.formats import broken, raw
 
 
 def make_lattice(folder):
@@ -101,3 +103,14 @@ def test_unsplit_interactions_are_refused(tmp_path):
     content = raw.RawDataset({"interactions": raw.table([("u", "a")])})
     with pytest.raises(InputError, match="split the interactions first"):
         MMSSLFamily().write(content, None, tmp_path, "made")
+
+
+@settings(max_examples=60, deadline=None)
+@given(draw=st.data())
+def test_a_broken_json_is_named_with_line_and_column_or_user_and_entry(tmp_path_factory, draw):
+    source = make_lattice(tmp_path_factory.mktemp("broken") / "sports")
+    path = source / "5-core" / "train.json"
+    path.write_text('{\n"0": [0, 1],\n"1": [2]\n}\n')
+    broken.break_lines(path, " ", draw)
+    place = r"line \d+ column \d+|user '.*'|UTF-8|utf-8|one object|no interactions"
+    broken.fails_well(lambda: MMSSLFamily().read(source), path, place=re.compile(place))

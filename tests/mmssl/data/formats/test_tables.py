@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from extract.errors import InputError
 from mmssl.data.formats.tables import Tables
-from tests.mmssl.data.formats import raw
+from tests.mmssl.data.formats import broken, raw
 
 # Quotes, commas and line breaks may stand in an id; a list of ids has one a line.
 ODD_IDS = st.text('ab,"; é\t', min_size=1, max_size=4).filter(str.strip)
@@ -116,3 +116,21 @@ def test_a_url_of_a_medium_stays_one(tmp_path):
     out.mkdir()
     notes = Tables().write(Tables().read(source), items, out, "out")
     assert notes[0].endswith(f" --media-root {here}")
+
+
+@settings(max_examples=60, deadline=None)
+@given(draw=st.data(), name=st.sampled_from(["interactions.csv", "items.csv"]))
+def test_a_broken_table_is_one_line_that_names_it(tmp_path_factory, draw, name):
+    source = tmp_path_factory.mktemp("broken")
+    rows = [f"u{n},i{n % 3},{n % 5},{n}" for n in range(5)]
+    (source / "interactions.csv").write_text(
+        "\n".join(["user_id,item_id,rating,timestamp", *rows]) + "\n"
+    )
+    (source / "items.csv").write_text("item_id,text\ni0,Tea\ni1,Cake\ni2,Jam\n")
+    broken.break_lines(source / name, ",", draw)
+
+    def read():
+        Tables().read(source)
+        Tables().read_items(source)
+
+    broken.fails_well(read, source / name, lines=False)
