@@ -85,9 +85,7 @@ class ExtractionSummary:
         if self.failed and not self.compared:
             lines.append("once that is mended, the command with --update tries the failed again")
         if self.subfolders:
-            lines.append(
-                f"not read: what lies in {self.subfolders} subfolders of the items' folder"
-            )
+            lines.append(f"not read: the files in subfolders ({self.subfolders}) of the folder")
         lines.append(f"features: {self.path}")
         return "\n".join(lines)
 

@@ -122,14 +122,13 @@ class PrepareConfig(BaseModel):
     def _consistent(self) -> "PrepareConfig":
         # InputError passes through pydantic as it is, and is already one line for people.
         given = [part for part in PARTS if getattr(self, part) is not None]
-        if self.source_format != AUTO:
-            if self.source_format not in format_names():
-                raise InputError(
-                    f"--from {self.source_format}: no such format"
-                    f"{nearest(self.source_format, format_names())}"
-                )
-            if self.source is None:
-                raise InputError(f"--from {self.source_format}: name the folder to read, too")
+        if self.source_format not in (AUTO, *format_names()):
+            raise InputError(
+                f"--from {self.source_format}: no such format"
+                f"{nearest(self.source_format, format_names())}"
+            )
+        if self.source is None and "source_format" in self.model_fields_set:
+            raise InputError(f"--from {self.source_format}: name the folder to read, too")
         if self.source is not None and (self.interactions is not None or given):
             named = "interactions" if self.interactions is not None else given[0]
             raise InputError(f"give a source ({self.source}) or --{named}, not both")

@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator
 
 import pytest
-import yaml
 from pydantic import ValidationError
 
 from mmssl.config import TrainingConfig
@@ -125,10 +124,3 @@ def test_what_no_model_takes_is_found(key, value):
 def test_the_reference_has_a_heading_for_every_model():
     reference = next(page for page in PAGES if page.name == "docs/reference/configuration.md")
     assert {h.removeprefix("Model ") for h in reference.headings if "Model " in h} == set(MODELS)
-
-
-def test_yaml_that_a_page_shows_is_yaml():
-    for page in PAGES:
-        for block in page.blocks:
-            if block.language == "yaml":
-                assert yaml.safe_load(block.text) is not None

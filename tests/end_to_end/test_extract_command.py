@@ -240,7 +240,7 @@ def test_subfolders_of_a_folder_are_told(folder, extracting):
     assert (code, "subfolders are not looked into" in err) == (2, True)
     Image.new("RGB", (2, 2)).save(folder / "photos/b.png")
     code, out, _ = extracting(*arguments)
-    assert (code, "not read: what lies in 1 subfolders" in out) == (0, True)
+    assert (code, "not read: the files in subfolders (1)" in out) == (0, True)
 
 
 def test_max_errors_ends_with_code_3_and_a_run_goes_on_from_there(folder, extracting):

@@ -47,8 +47,8 @@ class RawDataset:
         """Whether the split is ready."""
         return "train" in self.parts
 
-    def ids(self, kind: str) -> set[str]:
-        """The distinct ids of the interactions; of items also those of the features.
+    def interacted(self, kind: str) -> set[str]:
+        """The distinct ids of the interactions.
 
         Args:
             kind: ``user`` or ``item``.
@@ -56,6 +56,15 @@ class RawDataset:
         found: set[str] = set()
         for table in self.parts.values():
             found.update(cast(list[str], table.frame[kind].unique().to_list()))
+        return found
+
+    def ids(self, kind: str) -> set[str]:
+        """The distinct ids of the interactions; of items also those of the features.
+
+        Args:
+            kind: ``user`` or ``item``.
+        """
+        found = self.interacted(kind)
         if kind == "item":
             found.update(*(source.ids for source in self.features.values()))
         return found

@@ -8,7 +8,7 @@ ten digits, the first a 0, and are text. Files and columns are those of the comp
 """
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import polars as pl
 
@@ -151,7 +151,7 @@ def _days(times: pl.Series) -> tuple[pl.Series, list[str]]:
     Raises:
         InputError: no such day.
     """
-    largest = float(times.abs().max())  # type: ignore[arg-type]
+    largest = float(cast(float, times.abs().max()))
     unit = next((unit for bound, unit in _UNITS.items() if largest < bound), "nanoseconds")
     whole = times.cast(pl.Int64, strict=False)
     if whole.null_count():

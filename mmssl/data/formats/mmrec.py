@@ -81,12 +81,11 @@ class MMRec(WritableFormat):
     ) -> list[str]:
         """Write all, numbered from 0; see ``WritableFormat.write``."""
         require_split(content, self.name)
-        interacted = {
-            id_ for table in content.parts.values() for id_ in table.frame["item"].unique()
-        }
         ids = {
             "user": IdMap(ordered_ids(content.ids("user")), "user"),
-            "item": IdMap(row_order(interacted, ordered_ids(content.ids("item"))), "item"),
+            "item": IdMap(
+                row_order(content.interacted("item"), ordered_ids(content.ids("item"))), "item"
+            ),
         }
         labels = [
             pl.repeat(label, content.parts[part].frame.height, dtype=pl.Int64, eager=True)
@@ -103,8 +102,8 @@ class MMRec(WritableFormat):
         )
         write_delimited(numbered, folder / f"{name}.inter", "\t", header=True)
         for kind, mapping in _MAPPINGS.items():
-            rows = {_ORIGINALS[kind]: ids[kind].ids, _NUMBERS[kind]: range(len(ids[kind]))}
-            write_delimited(pl.DataFrame(rows), folder / mapping, "\t", header=True, quoted=True)
+            lines = {_ORIGINALS[kind]: ids[kind].ids, _NUMBERS[kind]: range(len(ids[kind]))}
+            write_delimited(pl.DataFrame(lines), folder / mapping, "\t", header=True, quoted=True)
         holds = {"features", "split"} | set(together.columns) & {"rating", "timestamp"}
         return [
             *left_out(content, items, holds=holds),

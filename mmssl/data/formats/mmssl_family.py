@@ -1,14 +1,16 @@
 """The folder of MMSSL and LATTICE: ``train|val|test.json`` and ``<modality>_feat.npy``.
 
 A JSON maps a user's number to a list of items' numbers, and row i of a matrix is item i. LATTICE
-(``utility/load_data.py``, ``Data.__init__``) has the JSONs in ``5-core/`` and the matrices above;
-MMSSL (``utility/load_data.py`` and ``main.py``, ``Trainer.__init__``) has all in one folder, and
-beside them the same interactions again as ``train_mat``, a pickle, which is not read: it can run
-anything. Where original ids are known, ``user_ids.txt`` and ``item_ids.txt`` hold that of number r
-in line r; that is our addition, which those tools do not look at.
+(``codes/utility/load_data.py``, ``Data.__init__``) has the JSONs in ``5-core/``, or another number,
+and the matrices above; MMSSL (``MMSSL/main.py``, ``Trainer.__init__``) and what follows it have all
+in one folder, and beside them the training part again as ``train_mat``, a pickled sparse matrix,
+which is neither read, for a pickle can run anything, nor written. Where original ids are known,
+``user_ids.txt`` and ``item_ids.txt`` hold that of number r in line r; that is our addition, which
+those tools do not look at.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,6 +20,7 @@ import polars as pl
 from extract.errors import InputError
 from extract.files import atomic_path
 from extract.tables import read_id_lines
+from mmssl.data.features import SourceFeatures
 from mmssl.data.files.matrices import (
     find_matrices,
     read_matrix,
@@ -29,7 +32,14 @@ from mmssl.data.formats.base import PARTS, RawDataset, WritableFormat, left_out,
 from mmssl.data.ids import IdMap, ordered_ids
 from mmssl.data.interactions import InteractionTable, InvalidRows, read_interactions
 
-_CORE = "5-core"
+# In MMSSL's environment, where SciPy is: its model reads the training part from this file alone.
+_TRAIN_MAT = (
+    'python -c "import json, pickle, scipy.sparse as sp;'
+    " pairs = [(int(u), i) for u, items in json.load(open('train.json')).items() for i in items];"
+    " rows, columns = zip(*pairs);"
+    " pickle.dump(sp.csr_matrix(([1.0] * len(pairs), (rows, columns)),"
+    " shape=({users}, {items})), open('train_mat', 'wb'))\""
+)
 
 
 class MMSSLFamily(WritableFormat):
@@ -40,13 +50,19 @@ class MMSSLFamily(WritableFormat):
 
     def recognises(self, source: Path) -> bool:
         """A folder with a training part."""
-        return _home(source) is not None
+        return bool(_homes(source))
 
     def read(self, source: Path, invalid_rows: InvalidRows = "error") -> RawDataset:
         """Read the three parts and all the matrices; see ``Format.read``."""
-        home = _home(source)
-        if home is None:
+        homes = _homes(source)
+        if not homes:
             raise InputError(f"{source}: holds no train.json; MMSSL and LATTICE have one")
+        if len(homes) > 1:
+            raise InputError(
+                f"{source}: several folders hold a split"
+                f" ({', '.join(each.name or str(each) for each in homes)}); keep one of them there"
+            )
+        (home,) = homes
         for part in PARTS:
             if not (home / f"{part}.json").is_file() and (home / f"{part}_mat").exists():
                 raise InputError(
@@ -68,7 +84,7 @@ class MMSSLFamily(WritableFormat):
         matrices = find_matrices(source) | find_matrices(home)
         return RawDataset(
             parts,
-            {modality: read_matrix(path, names.get("item")) for modality, path in matrices.items()},
+            {modality: _rows(path, names.get("item")) for modality, path in matrices.items()},
             files | {f"{kind} ids": home / f"{kind}_ids.txt" for kind in names},
         )
 
@@ -78,10 +94,8 @@ class MMSSLFamily(WritableFormat):
         """Write all into one folder; see ``WritableFormat.write``."""
         del name
         require_split(content, self.name)
-        interacted = {
-            id_ for table in content.parts.values() for id_ in table.frame["item"].unique()
-        }
-        item_ids = IdMap(row_order(interacted, ordered_ids(content.ids("item"))), "item")
+        order = row_order(content.interacted("item"), ordered_ids(content.ids("item")))
+        item_ids = IdMap(order, "item")
         user_ids = IdMap(ordered_ids(content.ids("user")), "user")
         for part in PARTS:
             frame = content.parts[part].frame
@@ -95,15 +109,30 @@ class MMSSLFamily(WritableFormat):
             if ids.ids != [str(row) for row in range(len(ids))]:
                 write_ids(ids.ids, folder / f"{kind}_ids.txt")
         notes = left_out(content, items, holds=("features", "split"))
-        return notes + write_matrices(content.features, item_ids, folder)
+        notes += write_matrices(content.features, item_ids, folder)
+        command = _TRAIN_MAT.format(users=len(user_ids), items=len(item_ids))
+        return [
+            *notes,
+            "LATTICE: wants the three JSONs in a folder 5-core/ within",
+            "MMSSL: wants train_mat too, a pickle, which is not written here; in its environment,"
+            f" within the folder: {command}",
+        ]
 
 
-def _home(source: Path) -> Path | None:
-    """The folder of the JSONs, LATTICE's or MMSSL's."""
-    for folder in (source / _CORE, source):
-        if (folder / "train.json").is_file() or (folder / "train_mat").is_file():
-            return folder
-    return None
+def _homes(source: Path) -> list[Path]:
+    """The folders that hold JSONs, LATTICE's or MMSSL's."""
+    cores = sorted(each for each in source.glob("*-core") if each.name[:-5].isdigit())
+    return [
+        folder
+        for folder in (*cores, source)
+        if (folder / "train.json").is_file() or (folder / "train_mat").is_file()
+    ]
+
+
+def _rows(path: Path, ids: list[str] | None) -> SourceFeatures:
+    """A matrix; without ids its rows are items' numbers, whatever list of ids lies beside it."""
+    source = read_matrix(path, ids)
+    return source if ids else replace(source, ids=[str(row) for row in range(len(source.ids))])
 
 
 def _named(path: Path) -> list[str]:

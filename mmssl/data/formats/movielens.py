@@ -129,7 +129,7 @@ class MovieLens(WritableFormat):
                 "movieId: the ids are written as they are; tools that want MovieLens' whole"
                 " numbers do not take them"
             )
-        if "timestamp" in there and ratings["timestamp"].abs().max() >= _SECONDS:  # type: ignore[operator]
+        if "timestamp" in there and bool((ratings["timestamp"].abs() >= _SECONDS).any()):
             notes.append("timestamp: written as it is; MovieLens counts seconds since 1970")
         return notes + _write_items(items, folder)
 

@@ -227,7 +227,7 @@ def _type(column: str) -> str:
 
 def _unknown(content: RawDataset) -> list[str]:
     """A note on items of which no file has a line."""
-    known = {id_ for table in content.parts.values() for id_ in table.frame["item"].unique()}
+    known = content.interacted("item")
     for source in content.features.values():
         known.update(pl.Series(source.ids, dtype=pl.String).filter(pl.Series(source.present)))
     lost = len(content.ids("item") - known)

@@ -21,11 +21,8 @@ from mmssl.data.features import SourceFeatures, read_features
 from mmssl.data.files.matrices import find_matrices, read_matrix, write_ids
 from mmssl.data.formats.base import MEDIA, PARTS, RawDataset, WritableFormat
 from mmssl.data.formats.tuples import names_columns
-from mmssl.data.ids import IdMap, id_texts
 from mmssl.data.interactions import InvalidRows, read_interactions
 from mmssl.data.manifest import MANIFEST
-
-_ID_COLUMNS = ("item_id", "id", "item")
 
 
 class Tables(WritableFormat):
@@ -66,25 +63,21 @@ class Tables(WritableFormat):
         path = _table(source, "items")
         if path is None:
             return None
+        # Imported here: extraction's tables of items load torch.
+        from extract.item_table import ID_COLUMNS, read_item_ids
+
         frame = read_table(path)
-        column = next((name for name in _ID_COLUMNS if name in frame.columns), None)
+        column = next((name for name in ID_COLUMNS if name in frame.columns), None)
         if column is None:
-            raise InputError(f"{path}: none of the columns {', '.join(_ID_COLUMNS)}")
-        ids = id_texts(path, frame[column])
-        if ids.null_count():
-            at = int(ids.is_null().arg_true()[0])
-            raise InputError(f"{path}, row {at + 1}: no item id in column '{column}'")
-        try:
-            IdMap(ids.to_list())
-        except InputError as error:
-            raise InputError(f"{path}: {error} (from 0)") from None
+            raise InputError(f"{path}: none of the columns {', '.join(ID_COLUMNS)}")
+        ids = pl.Series("item_id", read_item_ids(path, column), dtype=pl.String)
         others = [
             frame[name].cast(pl.String, strict=False)
             for name in frame.columns
             if name != column and not frame[name].dtype.is_nested()
         ]
         home = path.resolve().parent
-        found = pl.DataFrame([ids.alias("item_id"), *others])
+        found = pl.DataFrame([ids, *others])
         return found.with_columns(
             pl.col(medium).map_elements(
                 lambda name: name if is_url(name) else str(home / name), return_dtype=pl.String

@@ -10,7 +10,7 @@ from extract.errors import InputError
 from mmssl.data.features import read_row_ids
 from mmssl.data.files.delimited import DelimitedTable, read_delimited
 from mmssl.data.files.finding import first_line
-from mmssl.data.formats.base import PARTS, RawDataset
+from mmssl.data.formats.base import PARTS, RawDataset, uneven
 from mmssl.data.interactions import DEFAULT_NAMES, InteractionTable, InvalidRows
 
 ROLES = ("user", "item", "rating", "timestamp")
@@ -106,21 +106,15 @@ def tuple_frames(content: RawDataset, tool: str) -> tuple[dict[str, pl.DataFrame
     Raises:
         InputError: another part is empty; the message names ``tool``.
     """
-    frames = {
-        part: table.frame
-        for part, table in content.parts.items()
-        if table.frame.height or part != "val"
+    parts = {
+        part: table for part, table in content.parts.items() if table.frame.height or part != "val"
     }
-    for part, frame in frames.items():
-        if not frame.height:
+    for part, table in parts.items():
+        if not table.frame.height:
             raise InputError(f"{tool} wants a {part} part that is not empty; split otherwise")
+    frames = {part: table.frame for part, table in parts.items()}
     shared = [role for role in ROLES if all(role in frame.columns for frame in frames.values())]
-    lost = [
-        role
-        for role in ROLES
-        if role not in shared and any(role in frame.columns for frame in frames.values())
-    ]
-    notes = [f"left out, for not all parts have it: {role}" for role in lost]
+    notes = uneven(replace(content, parts=parts))
     if len(frames) < len(content.parts):
         notes.append("the validation part is empty, and no file is written for it")
     return {part: frame.select(shared) for part, frame in frames.items()}, notes

@@ -102,6 +102,7 @@ SOURCE = {"source": Path("s"), "out": Path("d")}
         (SOURCE | {"header": False}, "--no-header does not apply: the source's layout"),
         (SOURCE | {"source_format": "mmrek"}, "--from mmrek: no such format"),
         (TABLE | {"source_format": "mmssl"}, "--from mmssl: name the folder to read, too"),
+        (TABLE | {"source_format": "auto"}, "--from auto: name the folder to read, too"),
     ],
 )
 def test_a_source_says_all_about_its_files(options, message):

@@ -1,5 +1,7 @@
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -72,6 +74,31 @@ def test_numbers_are_kept_where_the_ids_are_numbers(tmp_path):
             (source / "5-core" / f"{part}.json").read_text()
         )
     assert not (tmp_path / "item_ids.txt").exists()
+
+
+def test_another_core_and_ids_beside_a_matrix_that_the_numbers_do_not_mean(tmp_path):
+    source = make_lattice(tmp_path / "sports")
+    (source / "5-core").rename(source / "10-core")
+    # As `features export --order` leaves them there.
+    (source / "image_feat.ids.txt").write_text("x\ny\nz\n")
+    content = MMSSLFamily().read(source)
+    assert content.features["image"].ids == ["0", "1", "2"]
+    (source / "train.json").write_text('{"0": [0]}')
+    with pytest.raises(InputError, match="several folders hold a split"):
+        MMSSLFamily().read(source)
+
+
+def test_the_command_that_is_told_makes_the_matrix_that_mmssl_wants(tmp_path):
+    content = MMSSLFamily().read(make_lattice(tmp_path / "sports"))
+    notes = MMSSLFamily().write(content, None, tmp_path, "made")
+    _, _, command = notes[-1].partition("within the folder: ")
+    command = command.replace("python", sys.executable, 1)
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+    look = "import pickle; m = pickle.load(open('train_mat', 'rb')); print(m.toarray().tolist())"
+    found = subprocess.run(
+        [sys.executable, "-c", look], check=True, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert json.loads(found.stdout) == [[1, 1, 0], [0, 0, 1]]
 
 
 def test_a_pickle_is_refused_with_the_way_around_it(tmp_path):

@@ -84,9 +84,9 @@ def test_a_split_needs_all_three_parts(tmp_path):
             r"row 1, column 'rating': rating that is not",
         ),
         ("interactions.tsv", "who\titem_id\nu\ta\n", "no user column"),
-        ("items.csv", "name\na\n", "none of the columns item_id"),
-        ("items.csv", "item_id,text\na,\n,x\n", r"row 2: no item id in column 'item_id'"),
-        ("items.csv", "item_id\na\na\n", r"item id 'a' occurs in rows 0 and 1"),
+        ("items.csv", "name\na\n", "none of the columns item_id, id, item"),
+        ("items.csv", "item_id,text\na,\n,x\n", r"row 2 .*no item id in column 'item_id'"),
+        ("items.csv", "item_id\na\na\n", r"item id 'a' stands in rows 1 and 2"),
     ],
 )
 def test_what_is_broken_is_named(folder, name, text, message):
