@@ -19,7 +19,7 @@ import numpy as np
 from mmssl import Dataset, TrainingConfig
 from mmssl.baselines.popularity import popularity_score
 from mmssl.evaluation.evaluate import evaluate_scores
-from mmssl.evaluation.ranking import inner_product, top_k
+from mmssl.evaluation.ranking import InnerProduct, top_k
 from mmssl.training.accelerator import make_accelerator
 from mmssl.training.learner import Learner
 from mmssl.vectors import unit_rows
@@ -33,7 +33,7 @@ def describe(learner: Learner, dataset: Dataset, epoch: int) -> list[str]:
     lines = []
     for modality, side in model.features().items():
         for similarity, item in (("product", side.item), ("cosine", unit_rows(side.item))):
-            score = inner_product(side.user, item)
+            score = InnerProduct(side.user, item)
             items, _ = top_k(score, users, train, model.relations.k)
             metrics = evaluate_scores(score, dataset.val, train).metrics
             lines.append(

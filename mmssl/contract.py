@@ -11,6 +11,7 @@ from extract.errors import InputError
 from mmssl.config import TrainingConfig
 from mmssl.data.dataset import ModalityFeatures
 from mmssl.data.sampling import Batch, NoBatches, Sampler
+from mmssl.evaluation.ranking import Score
 from mmssl.processes import ONE, Processes
 from mmssl.vectors import TwoSided
 
@@ -29,15 +30,12 @@ class RecommenderModel(Protocol):
         """
         ...
 
-    def score(self, users: Tensor) -> Tensor:
-        """How well every item fits each of the users; higher is better.
+    @property
+    def score(self) -> Score:
+        """How well every item fits each of some users; higher is better.
 
-        Args:
-            users: (b,) int64 user rows, on any device.
-
-        Returns:
-            (b, I) floating scores on the model's device, finite: a new tensor, which the caller may
-            overwrite.
+        A function of (b,) int64 user rows, on any device. It gives (b, I) floating scores on the
+        model's device, finite: a new tensor, which the caller may overwrite.
         """
         ...
 
@@ -136,7 +134,8 @@ class TrainableModel(nn.Module):
         """As in ``RecommenderModel``; by default there is nothing to learn."""
         return {}
 
-    def score(self, users: Tensor) -> Tensor:
+    @property
+    def score(self) -> Score:
         """As in ``RecommenderModel``."""
         raise NotImplementedError
 

@@ -38,5 +38,6 @@ def unit_rows(vectors: Tensor) -> Tensor:
     drown every other.
     """
     norms = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
-    there = norms > 1e-12
-    return torch.where(there, vectors, 0.0) / torch.where(there, norms, 1.0)
+    # Divided by infinity they are zero, and so is what they send back.
+    units: Tensor = vectors / norms.masked_fill(norms <= 1e-12, torch.inf)
+    return units

@@ -12,7 +12,7 @@ from mmssl.contract import TrainableModel
 from mmssl.data.dataset import ModalityFeatures
 from mmssl.data.graphs import binary
 from mmssl.data.sampling import InteractionSampler, Sampler
-from mmssl.evaluation.ranking import inner_product, item_graph_score
+from mmssl.evaluation.ranking import InnerProduct, Score, item_graph_score
 
 
 class ItemGraphBaseline(TrainableModel):
@@ -33,9 +33,10 @@ class ItemGraphBaseline(TrainableModel):
         """S (I, I) float32."""
         return self._graph
 
-    def score(self, users: Tensor) -> Tensor:
-        """(b,) user rows -> (b, I) rows of R S, float32."""
-        return self._score(users)
+    @property
+    def score(self) -> Score:
+        """Rows of R S, float32."""
+        return self._score
 
 
 class BatchOptimiserConfig(OptimiserConfig):
@@ -87,6 +88,7 @@ class EmbeddingBaseline(TrainableModel):
             self._scoring = users.float(), items.float()
         return self._scoring
 
-    def score(self, users: Tensor) -> Tensor:
-        """y = h_u . h_i for user rows (b,) int64 and all items: (b, I) float32."""
-        return inner_product(*self.embeddings())(users)
+    @property
+    def score(self) -> Score:
+        """y = h_u . h_i, float32."""
+        return InnerProduct(*self.embeddings())

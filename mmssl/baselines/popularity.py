@@ -11,7 +11,7 @@ from torch import Tensor
 from mmssl.config import TrainingConfig
 from mmssl.contract import TrainableModel
 from mmssl.data.dataset import ModalityFeatures
-from mmssl.evaluation.ranking import Score
+from mmssl.evaluation.ranking import InnerProduct, Score
 
 
 class PopularityConfig(TrainingConfig):
@@ -35,9 +35,10 @@ class Popularity(TrainableModel):
         counts = self.counts[:, None].float()
         return counts.new_ones(self.n_users, 1), counts
 
-    def score(self, users: Tensor) -> Tensor:
-        """(b,) user rows -> (b, I) counts, the same in each row."""
-        return self.counts.repeat(len(users), 1)
+    @property
+    def score(self) -> Score:
+        """The counts, the same for everybody."""
+        return InnerProduct(*self.embeddings())
 
 
 def training_users(train: csr_array) -> Tensor:
@@ -48,5 +49,5 @@ def training_users(train: csr_array) -> Tensor:
 
 def popularity_score(train: csr_array, device: torch.device | None = None) -> Score:
     """Popularity as a score of (b,) user rows, on a device."""
-    counts = training_users(train).to(device or "cpu")
-    return lambda users: counts.repeat(len(users), 1)
+    counts = training_users(train).to(device or "cpu")[:, None]
+    return InnerProduct(counts.new_ones(train.shape[0], 1), counts)

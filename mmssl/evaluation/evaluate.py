@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
+import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
@@ -15,7 +16,8 @@ from extract.errors import InputError
 from mmssl.baselines.popularity import popularity_score
 from mmssl.data.dataset import Dataset, Interactions
 from mmssl.evaluation.metrics import DEFAULT_KS, METRICS, check_ks, per_user_metrics
-from mmssl.evaluation.ranking import Score, rank_blocks
+from mmssl.evaluation.ranking import InnerProduct, Score, scored_blocks
+from mmssl.evaluation.ranks import RelevantItems, may_have_hits, ranks_of
 from mmssl.processes import ONE, Processes
 from mmssl.recommend.model_folder import SavedModel
 
@@ -61,25 +63,34 @@ def evaluate_scores(
     if not len(relevant):
         raise InputError("there is nothing to evaluate on: the split has no interaction")
     n_items = exclude.shape[1]
-    # One number a pair, ascending, so that a look-up is a binary search.
-    pairs = np.unique(relevant.users * n_items + relevant.items)
-    users, counts = np.unique(pairs // n_items, return_counts=True)
+    deepest = min(cutoffs[-1], n_items)
+    wanted = RelevantItems.of(relevant, n_items)
     names = [f"{name}@{k}" for name in METRICS for k in cutoffs]
-    # A row a metric; the users of other processes stay zero until all are added up.
-    figures = np.zeros((len(names), len(users)))
+    # A row a metric; what nothing was found for stays zero, as do the users of other processes
+    # until all are added up.
+    figures = np.zeros((len(names), len(wanted.users)))
+    hopeful = np.ones(len(wanted.users), dtype=bool)
+    if isinstance(score, InnerProduct):
+        n_excluded = np.diff(exclude.indptr)[wanted.users]
+        hopeful = may_have_hits(score, wanted, n_excluded, deepest, processes)
+    places, ranked = np.flatnonzero(hopeful), wanted.of_users(hopeful)
 
     def measure() -> None:
-        for ranked in rank_blocks(score, users, exclude, cutoffs[-1], block, processes):
-            listed = ranked.users[:, None] * n_items + ranked.items
-            at = np.minimum(np.searchsorted(pairs, listed), len(pairs) - 1)
-            hits = (pairs[at] == listed) & (ranked.items >= 0)
-            measured = per_user_metrics(hits, counts[ranked.place], cutoffs)
-            figures[:, ranked.place] = [measured[name] for name in names]
+        buffer = None
+        for _, scores, place in scored_blocks(score, ranked.users, exclude, block, processes):
+            buffer = torch.empty_like(scores) if buffer is None else buffer
+            part = ranked.part(place)
+            ranks = ranks_of(part, scores, deepest, buffer)
+            hits = np.zeros((len(part.users), deepest + 1), dtype=bool)
+            hits[part.owners, ranks] = True
+            found = np.flatnonzero(hits[:, 1:].any(axis=1))
+            measured = per_user_metrics(hits[found, 1:], part.counts[found], cutoffs)
+            figures[:, places[place][found]] = [measured[name] for name in names]
 
     processes.agree(measure)
     per_user = dict(zip(names, processes.summed(figures), strict=True))
     metrics = {name: float(values.mean()) for name, values in per_user.items()}
-    return Evaluation(metrics, per_user, users)
+    return Evaluation(metrics, per_user, wanted.users)
 
 
 def protocol(

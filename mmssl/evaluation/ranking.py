@@ -1,6 +1,7 @@
 """Full ranking, block by block on the device: every item is a candidate for every user."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -14,8 +15,10 @@ from mmssl.processes import ONE, Processes
 Score: TypeAlias = Callable[[Tensor], Tensor]
 """(b,) int64 user rows -> (b, I) finite scores in a new tensor, which the ranking overwrites."""
 
-# Scores held at once when no block size is given: 32 MiB of float32, whatever the catalogue's size.
-_SCORES_PER_BLOCK = 2**23
+# Scores held at once when no block size is given. 8 MiB of float32 stay in a processor's cache; of
+# a catalogue so large that few users fit in, up to 32 MiB are taken, since a product reads all item
+# vectors, however few its users are.
+_SCORES_PER_BLOCK, _MOST_SCORES_PER_BLOCK, _FEW_USERS = 2**21, 2**23, 64
 
 
 class RankedBlock(NamedTuple):
@@ -31,13 +34,18 @@ class RankedBlock(NamedTuple):
     """Where these users stand among all that were asked for."""
 
 
-def inner_product(users: Tensor, items: Tensor) -> Score:
-    """The score of final vectors: y = h_u . h_i, with ``users`` (U, d) and ``items`` (I, d)."""
+@dataclass(frozen=True, eq=False)
+class InnerProduct:
+    """The score of final vectors: y = h_u . h_i."""
 
-    def score(rows: Tensor) -> Tensor:
-        return users[rows.to(users.device)] @ items.T
+    users: Tensor
+    """(U, d)."""
+    items: Tensor
+    """(I, d)."""
 
-    return score
+    def __call__(self, rows: Tensor) -> Tensor:
+        """(b,) user rows -> (b, I)."""
+        return self.users[rows.to(self.users.device)] @ self.items.T
 
 
 def item_graph_score(history: csr_array, graph: csr_array, device: torch.device) -> Score:
@@ -56,7 +64,9 @@ def item_graph_score(history: csr_array, graph: csr_array, device: torch.device)
 
 
 def added(scores: Sequence[Score]) -> Score:
-    """The sum of several scores, in their order."""
+    """The sum of several scores, in their order; of one, that one itself."""
+    if len(scores) == 1:
+        return scores[0]
 
     def score(rows: Tensor) -> Tensor:
         total = scores[0](rows)
@@ -151,7 +161,7 @@ def rank_blocks(
         users: (n,) user rows, in the order wanted.
         exclude: U x I; the items stored in a user's row are left out of the user's list.
         k: list length, at least 1; no list is longer than the I items.
-        block: users at a time; by default as many as keep the scores at 32 MiB.
+        block: users at a time; by default as many as keep the scores in the cache.
         processes: those to which the blocks are dealt out in turn. Whole blocks, since a product of
             another shape may differ in its last bit.
         candidates: (I,) the items that may be listed; all of them, when left out.
@@ -184,7 +194,7 @@ def scored_blocks(
         no candidate, which may be overwritten, and where these users stand among all.
     """
     n_items = exclude.shape[1]
-    step = block or max(1, _SCORES_PER_BLOCK // max(n_items, 1))
+    step = block or users_per_block(n_items)
     never = None if candidates is None else torch.from_numpy((~candidates).nonzero()[0])
     for start in range(processes.index * step, len(users), processes.count * step):
         rows = users[start : start + step]
@@ -200,6 +210,13 @@ def scored_blocks(
             if never is not None:
                 scores[:, never.to(scores.device)] = -torch.inf
         yield rows, scores, slice(start, start + len(rows))
+
+
+def users_per_block(n_items: int) -> int:
+    """How many users' scores of all items are computed at a time when nothing else is said."""
+    n_items = max(n_items, 1)
+    few = min(_FEW_USERS, _MOST_SCORES_PER_BLOCK // n_items)
+    return max(1, few, _SCORES_PER_BLOCK // n_items)
 
 
 def top_k(

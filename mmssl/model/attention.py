@@ -40,33 +40,33 @@ class CrossModalAttention(nn.Module):
 
     def forward(self, relations: Sequence[Tensor]) -> Tensor:
         """From M tensors (N, d), one a modality, the fused embedding Z: (N, d)."""
-        stacked = torch.stack(list(relations), dim=1)  # n, m, d
-        mixed = torch.einsum("nhk,nkd->nhd", self.mean_weights(stacked), stacked)
+        stacked = torch.stack(list(relations))
+        mixed = torch.einsum("knh,knd->nhd", self.mean_weights(stacked), stacked)
         return mixed.flatten(1) @ self.w_cat
 
     def by_modality(self, relations: Sequence[Tensor]) -> list[Tensor]:
         """What each H^k adds to Z, (N, d) each, in their order: their sum is ``forward``."""
-        stacked = torch.stack(list(relations), dim=1)
-        weights = self.mean_weights(stacked)
+        stacked = torch.stack(list(relations))
         return [
-            torch.einsum("nh,nd->nhd", weights[:, :, k], stacked[:, k]).flatten(1) @ self.w_cat
-            for k in range(stacked.shape[1])
+            torch.einsum("nh,nd->nhd", weights, relation).flatten(1) @ self.w_cat
+            for weights, relation in zip(self.mean_weights(stacked), stacked, strict=True)
         ]
 
     def mean_weights(self, stacked: Tensor) -> Tensor:
-        """mean over m of a_h^{m,k}: (N, heads, M), from H (N, M, d).
+        """mean over m of a_h^{m,k}: (M, N, heads) for k, N and h, from H (M, N, d).
 
         Z is the mean of the Z^m and both the sum over k and W_cat are linear, so the weights may be
         averaged before the sum instead of the sums after it; that saves a factor M.
         """
-        n, m, d = stacked.shape
+        m, n, d = stacked.shape
         if self.w_q is None:
-            return stacked.new_full((n, self.heads, m), 1 / m)
-        queries = (stacked @ self.w_q).view(n, m, self.heads, d // self.heads)
+            return stacked.new_full((m, n, self.heads), 1 / m)
+        queries = (stacked @ self.w_q).view(m, n, self.heads, d // self.heads)
         if self.w_k is None:
             keys = scrambled_keys(queries)
         else:
-            keys = (stacked @ self.w_k).view(n, m, self.heads, d // self.heads)
-        scores = torch.einsum("nmhe,nkhe->nhmk", queries, keys) / (d // self.heads) ** 0.5
-        weights: Tensor = scores.softmax(dim=3).mean(dim=2)
+            keys = (stacked @ self.w_k).view(m, n, self.heads, d // self.heads)
+        # The few modalities in front: a softmax over the last of many short rows is slow.
+        scores = torch.einsum("mnhe,knhe->mknh", queries, keys) / (d // self.heads) ** 0.5
+        weights: Tensor = scores.softmax(dim=1).mean(dim=0)
         return weights

@@ -56,6 +56,7 @@ class Projection(nn.Module):
         # Constants of the dataset: not saved with the parameters.
         self.register_buffer("vectors", vectors, persistent=False)
         self.register_buffer("present", present, persistent=False)
+        self._all_present = bool(present.all())
         self.linear = nn.Linear(vectors.shape[1], dim)
         nn.init.xavier_uniform_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
@@ -68,7 +69,7 @@ class Projection(nn.Module):
         """The projected features of all items, (I, d), or of item rows ``items`` (n,): (n, d)."""
         vectors = self.vectors if items is None else self.vectors[items]
         projected: Tensor = self.linear(vectors)
-        if self._missing != "mean":
+        if self._missing != "mean" and not self._all_present:
             present = self.present if items is None else self.present[items]
             instead = self.absent if self.absent is not None else projected.new_zeros(())
             projected = torch.where(present[:, None], projected, instead)

@@ -13,7 +13,7 @@ from mmssl.data.dataset import ModalityFeatures
 from mmssl.data.graphs import Adjacency, BipartiteGraph, binary, csr_arrays, csr_tensors
 from mmssl.data.neighbours import TwoSidedNeighbours
 from mmssl.data.sampling import Batch, BatchSampler, InteractionSampler, Sampler
-from mmssl.evaluation.ranking import Score, added, inner_product, item_graph_score
+from mmssl.evaluation.ranking import InnerProduct, Score, added, item_graph_score
 from mmssl.model.attention import CrossModalAttention
 from mmssl.model.config import MMSSLConfig
 from mmssl.model.features import Projection, gather_features, scale
@@ -189,8 +189,8 @@ class MMSSL(TrainableModel):
         final, rate = collaborative, backbone.feature_rate
         if rate:
             final = TwoSided(
-                final.user + rate * sum_of_units([f.user for f in features.values()]),
-                final.item + rate * sum_of_units([f.item for f in features.values()]),
+                torch.add(final.user, sum_of_units([f.user for f in features.values()]), alpha=rate),
+                torch.add(final.item, sum_of_units([f.item for f in features.values()]), alpha=rate),
             )
         perturbed = None
         contrasted = self.training and torch.is_grad_enabled()
@@ -232,7 +232,7 @@ class MMSSL(TrainableModel):
     def _fuse(self, ids: Tensor, relations: list[Tensor]) -> Tensor:
         """e^(0) = E + eta Z/|Z| (equation 10's start)."""
         rate = self.config.backbone.relation_rate
-        return ids + rate * unit_rows(self.attention(relations)) if rate else ids
+        return torch.add(ids, unit_rows(self.attention(relations)), alpha=rate) if rate else ids
 
     # --- training ----------------------------------------------------------------------------
 
@@ -349,19 +349,17 @@ class MMSSL(TrainableModel):
         """What the walks add to the score, (I, I) float32; None without walks."""
         return None if self._walks is None else self._walks.beside(*self.embeddings())
 
-    def score(self, users: Tensor) -> Tensor:
-        """y = h_u . h_i, and what walks add, for user rows (b,) int64 and all items.
-
-        (b, I) float32.
-        """
+    @property
+    def score(self) -> Score:
+        """y = h_u . h_i, float32, and what walks add."""
         vectors = self.embeddings()
         if self._score is None:
             graph = self.item_graph()
-            parts = [inner_product(*vectors)]
+            parts: list[Score] = [InnerProduct(*vectors)]
             if graph is not None:
                 parts.append(item_graph_score(self._history, graph, self.device))
             self._score = added(parts)
-        return self._score(users)
+        return self._score
 
     # --- what is kept ------------------------------------------------------------------------
 
@@ -419,4 +417,7 @@ class MMSSL(TrainableModel):
 
 def sum_of_units(vectors: list[Tensor]) -> Tensor:
     """sum_m x^m/|x^m|, row by row."""
-    return torch.stack([unit_rows(v) for v in vectors]).sum(dim=0)
+    total = unit_rows(vectors[0])
+    for others in vectors[1:]:
+        total = total + unit_rows(others)
+    return total

@@ -12,14 +12,12 @@ from torch import Tensor
 
 
 def scrambled_keys(queries: Tensor) -> Tensor:
-    """Fault 2: the published keys, from queries (N, M, heads, d / heads); the same shape.
+    """Fault 2: the published keys, from queries (M, N, heads, d / heads); the same shape.
 
     There the queries lie as (heads, M, N, width), and what should be a projection of its own is
     ``Q.reshape(M, N, heads, width)``: a key is the query of another head, modality and row.
     """
-    n, m, heads, width = queries.shape
-    published = queries.permute(2, 1, 0, 3)
-    return published.reshape(m, n, heads, width).permute(1, 0, 2, 3)
+    return queries.permute(2, 0, 1, 3).reshape(queries.shape)
 
 
 def tiled_owners(users: NDArray[np.int64], k: int) -> NDArray[np.int64]:

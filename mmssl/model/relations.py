@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from mmssl.data.graphs import binary
-from mmssl.evaluation.ranking import inner_product, top_k
+from mmssl.evaluation.ranking import InnerProduct, top_k
 from mmssl.model.official import tiled_owners
 from mmssl.processes import ONE, Processes
 from mmssl.vectors import TwoSided
@@ -59,7 +59,7 @@ def learned_relations(
     if users is None:
         users = np.flatnonzero(np.diff(observed.indptr))
     items, _ = top_k(
-        inner_product(features.user, features.item), users, observed, k, processes=processes
+        InnerProduct(features.user, features.item), users, observed, k, processes=processes
     )
     return joined(users, items, observed.shape, pairing)
 

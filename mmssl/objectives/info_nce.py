@@ -30,6 +30,6 @@ def info_nce(
     itself = torch.eye(len(anchors), dtype=torch.bool, device=within.device)[own]
     off_diagonal = within.masked_fill(itself, -torch.inf)
     # In logarithms, since exp(1/tau) overflows single precision for tau below .012.
-    log_total = torch.logsumexp(torch.cat([off_diagonal, across], dim=1), dim=1)
+    log_total = torch.logaddexp(off_diagonal.logsumexp(dim=1), across.logsumexp(dim=1))
     log_share = across.diagonal(own.start or 0) - log_total
     return -mean_or_zero(torch.log(log_share.exp() + 1e-8))

@@ -16,7 +16,7 @@ from extract.errors import InputError
 from extract.files import atomic_folder, sha256_file, write_json, write_text
 from extract.versions import installed_versions
 from mmssl.data.graphs import csr_arrays, csr_tensors
-from mmssl.evaluation.ranking import Score, added, inner_product, item_graph_score
+from mmssl.evaluation.ranking import InnerProduct, Score, added, item_graph_score
 from mmssl.recommend.manifests import require_whole
 from mmssl.recommend.model_card import model_card
 from mmssl.recommend.model_checks import problem_of
@@ -119,7 +119,7 @@ class SavedModel:
         scores: list[Score] = []
         vectors = self._vectors_of([part for part in chosen if part != ITEM_GRAPH_PART])
         if vectors is not None:
-            scores.append(inner_product(vectors.user.to(device), vectors.item.to(device)))
+            scores.append(InnerProduct(vectors.user.to(device), vectors.item.to(device)))
         if self.item_graph is not None and ITEM_GRAPH_PART in chosen:
             scores.append(item_graph_score(self.train, self.item_graph, device))
         return added(scores)

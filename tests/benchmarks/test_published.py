@@ -8,7 +8,7 @@ import torch
 from benchmarks import published
 from mmssl.data.dataset import Interactions
 from mmssl.evaluation.evaluate import evaluate_scores
-from mmssl.evaluation.ranking import inner_product
+from mmssl.evaluation.ranking import InnerProduct
 
 USERS, ITEMS = 30, 60
 
@@ -29,7 +29,7 @@ def test_its_ranking_gives_our_figures_ties_included(observed):
     relevant[5] = False
     split = Interactions(*(rows.astype(np.int64) for rows in relevant.nonzero()))
     theirs = published.evaluate(user, item, observed, split, ks=(5, 20))
-    ours = evaluate_scores(inner_product(user, item), split, observed, ks=(5, 20)).metrics
+    ours = evaluate_scores(InnerProduct(user, item), split, observed, ks=(5, 20)).metrics
     assert set(theirs) == {f"{name}@{k}" for name in published.MEASURES for k in (5, 20)}
     assert theirs == pytest.approx({name: ours[name] for name in theirs}, abs=1e-9)
     assert 0.05 < theirs["recall@20"] < 0.95

@@ -7,8 +7,8 @@ from hypothesis.extra import numpy as hnp
 from scipy.sparse import csr_array, random_array
 
 from mmssl.evaluation.ranking import (
+    InnerProduct,
     added,
-    inner_product,
     product_deviation,
     rank_blocks,
     top_k,
@@ -64,7 +64,7 @@ def test_ranking_by_blocks_equals_ranking_at_once(block):
     scores = (users @ items.T).numpy()
     scores[exclude.toarray() > 0] = -np.inf
     expected = np.lexsort((np.broadcast_to(np.arange(300), scores.shape), -scores))[wanted, :20]
-    ranked, values = top_k(inner_product(users, items), wanted, exclude, 20, block)
+    ranked, values = top_k(InnerProduct(users, items), wanted, exclude, 20, block)
     assert (ranked == expected).all()
     assert (values == np.take_along_axis(scores[wanted], expected, axis=1)).all()
 
@@ -140,8 +140,8 @@ def test_the_device_gives_the_lists_of_the_cpu():
     items = torch.randint(-5, 6, (80, 4), generator=generator).float()
     exclude = csr_array(random_array((50, 80), density=0.2, rng=np.random.default_rng(0)))
     rows = np.arange(50)
-    on_cpu = top_k(inner_product(users, items), rows, exclude, 10)
-    on_cuda = top_k(inner_product(users.cuda(), items.cuda()), rows, exclude, 10)
+    on_cpu = top_k(InnerProduct(users, items), rows, exclude, 10)
+    on_cuda = top_k(InnerProduct(users.cuda(), items.cuda()), rows, exclude, 10)
     assert (on_cpu[0] == on_cuda[0]).all()
     assert (on_cpu[1] == on_cuda[1]).all()
 
@@ -150,7 +150,7 @@ def test_a_full_ranking_of_tiktok_s_size_takes_about_a_second_at_most():
     import time
 
     generator = torch.Generator().manual_seed(0)
-    score = inner_product(
+    score = InnerProduct(
         torch.randn(9_308, 64, generator=generator), torch.randn(6_710, 64, generator=generator)
     )
     exclude = csr_array(random_array((9_308, 6_710), density=0.001, rng=np.random.default_rng(0)))

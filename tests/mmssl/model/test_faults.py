@@ -81,7 +81,7 @@ def test_fault_01_attention_is_the_identity():
 
 
 def published_weights(relations: np.ndarray, w_q: np.ndarray, heads: int) -> np.ndarray:
-    """mean over m of the published attention weights, (N, heads, M), from H (M, N, d).
+    """mean over m of the published attention weights, (M, N, heads), from H (M, N, d).
 
     With the sum of fault 1 mended; queries and keys as described: (heads, M, N, width), the keys
     the queries read as (M, N, heads, width).
@@ -90,7 +90,7 @@ def published_weights(relations: np.ndarray, w_q: np.ndarray, heads: int) -> np.
     queries = (relations @ w_q).reshape(m, n, heads, d // heads).transpose(2, 0, 1, 3)
     keys = np.ascontiguousarray(queries).reshape(m, n, heads, d // heads).transpose(2, 0, 1, 3)
     products = queries[:, :, None] * keys[:, None] / np.sqrt(d // heads)
-    return softmax(products.sum(axis=-1).transpose(0, 1, 3, 2)).mean(axis=1).transpose(1, 0, 2)
+    return softmax(products.sum(axis=-1).transpose(0, 1, 3, 2)).mean(axis=1).transpose(2, 1, 0)
 
 
 def test_fault_02_keys_are_queries_of_other_rows():
@@ -99,17 +99,17 @@ def test_fault_02_keys_are_queries_of_other_rows():
     mended = build(OFFICIAL, 30, 20, "backbone.attention=scrambled").attention
     paper = build(PAPER, 30, 20).attention
     relations = torch.randn(2, 5, 8, dtype=torch.float64, generator=torch.manual_seed(1))
-    given = relations.transpose(0, 1)
     np.testing.assert_allclose(
-        mended.mean_weights(given).detach(),
+        mended.mean_weights(relations).detach(),
         published_weights(relations.numpy(), mended.w_q.detach().numpy(), mended.heads),
         rtol=1e-9,
     )
     # A row's attention is its own affair: it must not change when another row does.
-    changed = given.clone()
-    changed[4] += 1
+    changed = relations.clone()
+    changed[:, 4] += 1
     for attention, others_count in ((mended, True), (paper, False)):
-        before, after = attention.mean_weights(given)[:4], attention.mean_weights(changed)[:4]
+        before, after = attention.mean_weights(relations), attention.mean_weights(changed)
+        before, after = before[:, :4], after[:, :4]
         assert torch.allclose(before, after, rtol=1e-9) != others_count
     assert paper.w_k is not None
 

@@ -16,18 +16,18 @@ SMALL = (
 )
 
 
-@pytest.mark.parametrize("shape", [(5, 2, 4, 3), (1, 3, 2, 2), (6, 1, 1, 4)])
+@pytest.mark.parametrize("shape", [(2, 5, 4, 3), (3, 1, 2, 2), (1, 6, 1, 4)])
 def test_keys_are_the_queries_read_in_another_order(shape):
     """A key's place in (M, N, heads, width) is a query's in (heads, M, N, width)."""
-    n, m, heads, width = shape
+    m, n, heads, width = shape
     queries = np.random.default_rng(0).normal(size=shape)
     keys = scrambled_keys(torch.as_tensor(queries))
     assert keys.shape == shape
-    for row, modality, head, column in np.ndindex(shape):
+    for modality, row, head, column in np.ndindex(shape):
         place = np.ravel_multi_index((modality, row, head, column), (m, n, heads, width))
         from_head, from_modality, from_row, _ = np.unravel_index(place, (heads, m, n, width))
-        expected = queries[from_row, from_modality, from_head, column]
-        assert keys[row, modality, head, column] == expected
+        expected = queries[from_modality, from_row, from_head, column]
+        assert keys[modality, row, head, column] == expected
 
 
 def test_users_are_repeated_as_a_whole():

@@ -10,15 +10,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from scipy.sparse import csr_array
 
 from extract.errors import InputError
 from mmssl.config import TrainingConfig
 from mmssl.data.dataset import Dataset
 from mmssl.evaluation.evaluate import evaluate_scores
-from mmssl.evaluation.ranking import inner_product, top_k
+from mmssl.evaluation.ranking import InnerProduct, top_k
 from mmssl.processes import Processes
 from mmssl.training.accelerator import make_accelerator
 from mmssl.training.learner import Learner
+
+MANY_ITEMS = 480
 
 
 def refusal(processes: Processes, error: Exception, of: int) -> list[str]:
@@ -66,10 +69,16 @@ def main(data: str, out: Path) -> None:
     )
     seen = dataset.matrix("train")
     evaluation = evaluate_scores(
-        inner_product(users, items), dataset.val, seen, block=7, processes=processes
+        InnerProduct(users, items), dataset.val, seen, block=7, processes=processes
+    )
+    # So many items that a look at a sixteenth of them spares some users' rankings.
+    many = torch.randn(MANY_ITEMS, 6, generator=draws)
+    nothing = csr_array((len(users), MANY_ITEMS), dtype=np.float32)
+    glanced = evaluate_scores(
+        InnerProduct(users, many), dataset.val, nothing, [5], block=7, processes=processes
     )
     lists, scores = top_k(
-        inner_product(users, items), np.arange(len(users)), seen, 30, block=3, processes=processes
+        InnerProduct(users, items), np.arange(len(users)), seen, 30, block=3, processes=processes
     )
     # Sparse gradients of common draws: the same rows everywhere, one of them twice.
     rows = torch.tensor([[4, 1, 4]])
@@ -91,6 +100,7 @@ def main(data: str, out: Path) -> None:
     tensors = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
     of_users = torch.from_numpy(np.stack(list(evaluation.per_user.values())))
     found = {"lists": torch.from_numpy(lists), "scores": torch.from_numpy(scores)}
+    found |= {"many": many, "glanced": torch.from_numpy(glanced.per_user["mrr@5"])}
     found |= {"per_user": of_users, "sparse": sparse.to_dense(), "users": users, "items": items}
     save_file(tensors | found, out / f"{processes.index}.safetensors")
 

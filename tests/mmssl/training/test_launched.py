@@ -15,10 +15,11 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from scipy.sparse import csr_array
 
 from mmssl.config import TrainingConfig
 from mmssl.evaluation.evaluate import evaluate_scores
-from mmssl.evaluation.ranking import inner_product, top_k
+from mmssl.evaluation.ranking import InnerProduct, top_k
 from mmssl.recommend.model_folder import SavedModel
 from mmssl.training.checkpoint import load_checkpoint
 from mmssl.training.trainer import train
@@ -228,12 +229,16 @@ def test_parameters_graphs_and_random_states_are_the_same_bits_in_all(checked):
 def test_evaluation_and_lists_are_those_of_one_process_to_the_bit(checked, dataset):
     facts, (found, *_) = checked
     # Copies, since a product's last bit may hang on where in memory its factors begin.
-    score = inner_product(found["users"].clone(), found["items"].clone())
+    score = InnerProduct(found["users"].clone(), found["items"].clone())
     seen = dataset.matrix("train")
     expected = evaluate_scores(score, dataset.val, seen, block=7)
     assert facts[2]["metrics"] == expected.metrics
     per_user = np.stack(list(expected.per_user.values()))
     assert np.array_equal(found["per_user"].numpy(), per_user)
+    score_many = InnerProduct(found["users"].clone(), found["many"].clone())
+    nothing = csr_array((len(found["users"]), len(found["many"])), dtype=np.float32)
+    expected = evaluate_scores(score_many, dataset.val, nothing, [5], block=7)
+    assert np.array_equal(found["glanced"].numpy(), expected.per_user["mrr@5"])
     lists, scores = top_k(score, np.arange(len(found["users"])), seen, 30, block=3)
     assert np.array_equal(found["lists"].numpy(), lists)
     assert np.array_equal(found["scores"].numpy(), scores)

@@ -210,7 +210,7 @@ def test_what_plus_draws_goes_on_to_the_same_bits(dataset, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("method", "call"), [("refresh_relations", 2), ("score", 3)], ids=["refresh", "evaluation"]
+    ("method", "call"), [("refresh_relations", 2), ("embeddings", 3)], ids=["refresh", "evaluation"]
 )
 def test_a_signal_after_the_steps_stops_at_the_epochs_end(
     finished, dataset, tmp_path, monkeypatch, method, call
