@@ -67,7 +67,8 @@ class Projection(nn.Module):
 
     def forward(self, items: Tensor | None = None) -> Tensor:
         """The projected features of all items, (I, d), or of item rows ``items`` (n,): (n, d)."""
-        vectors = self.vectors if items is None else self.vectors[items]
+        # Several times faster than indexing, of many rows.
+        vectors = self.vectors if items is None else self.vectors.index_select(0, items)
         projected: Tensor = self.linear(vectors)
         if self._missing != "mean" and not self._all_present:
             present = self.present if items is None else self.present[items]
