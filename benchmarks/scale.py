@@ -168,7 +168,7 @@ def measure(
     propagation = clock.seconds()
     relevant = Interactions(some, draw.integers(size.items, size=len(some)))
     clock = _Clock()
-    evaluate_scores(model.score, relevant, observed)
+    evaluate_scores(model.score(), relevant, observed)
     evaluation = propagation + factor * clock.seconds()
     report(f"evaluation: {len(some):,} users ranked")
 

@@ -30,12 +30,13 @@ class RecommenderModel(Protocol):
         """
         ...
 
-    @property
     def score(self) -> Score:
         """How well every item fits each of some users; higher is better.
 
-        A function of (b,) int64 user rows, on any device. It gives (b, I) floating scores on the
-        model's device, finite: a new tensor, which the caller may overwrite.
+        Returns:
+            A function of (b,) int64 user rows, on any device. It gives (b, I) floating scores on
+            the model's device, finite: a new tensor, which the caller may overwrite. Of a model
+            whose scores are products of vectors it is an ``InnerProduct``.
         """
         ...
 
@@ -134,7 +135,6 @@ class TrainableModel(nn.Module):
         """As in ``RecommenderModel``; by default there is nothing to learn."""
         return {}
 
-    @property
     def score(self) -> Score:
         """As in ``RecommenderModel``."""
         raise NotImplementedError

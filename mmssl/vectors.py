@@ -35,9 +35,9 @@ def unit_rows(vectors: Tensor) -> Tensor:
 
     METHOD writes x / max(|x|, 1e-12). The two agree but for such rows, whose direction means
     nothing; and here they send no gradient back, where the formula's own derivative, 1e12, would
-    drown every other.
+    drown every other. A row that holds NaN stays NaN.
     """
     norms = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
-    # Divided by infinity they are zero, and so is what they send back.
+    # Divided by infinity they are zero, and so is what finite gradients send back through them.
     units: Tensor = vectors / norms.masked_fill(norms <= 1e-12, torch.inf)
     return units

@@ -33,7 +33,6 @@ class ItemGraphBaseline(TrainableModel):
         """S (I, I) float32."""
         return self._graph
 
-    @property
     def score(self) -> Score:
         """Rows of R S, float32."""
         return self._score
@@ -88,7 +87,6 @@ class EmbeddingBaseline(TrainableModel):
             self._scoring = users.float(), items.float()
         return self._scoring
 
-    @property
     def score(self) -> Score:
         """y = h_u . h_i, float32."""
         return InnerProduct(*self.embeddings())

@@ -35,7 +35,6 @@ class Popularity(TrainableModel):
         counts = self.counts[:, None].float()
         return counts.new_ones(self.n_users, 1), counts
 
-    @property
     def score(self) -> Score:
         """The counts, the same for everybody."""
         return InnerProduct(*self.embeddings())

@@ -46,8 +46,11 @@ def evaluate_scores(
 ) -> Evaluation:
     """Rank all items for every user with a relevant one, and measure the lists.
 
+    No list is made that could have no hit: see ``mmssl.evaluation.ranks``.
+
     Args:
-        score: (b,) user rows -> (b, I) scores.
+        score: (b,) user rows -> (b, I) scores; of an ``InnerProduct`` users may be known to have no
+            hit before their scores are computed.
         relevant: the split's interactions, as row numbers.
         exclude: U x I; what is stored here is no candidate.
         ks: cut-offs K.
@@ -57,7 +60,7 @@ def evaluate_scores(
 
     Raises:
         InputError: nothing is relevant to anybody, or a cut-off is below 1.
-        FloatingPointError: a score is NaN or infinite.
+        FloatingPointError: a score is NaN or infinite, of a user whose scores had to be computed.
     """
     cutoffs = check_ks(ks)
     if not len(relevant):

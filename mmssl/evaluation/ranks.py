@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmssl.data.dataset import Interactions
-from mmssl.evaluation.ranking import InnerProduct, users_per_block
+from mmssl.evaluation.ranking import InnerProduct, top_k_of_block, users_per_block
 from mmssl.processes import Processes
 
-# One item in so many is looked at to tell whose lists cannot have a hit.
-_GLANCE = 16
+# One item in so many is looked at to tell whose lists cannot have a hit, for users with at most so
+# many relevant items; the vectors of these items hold so many numbers at a time.
+_GLANCE, _FEW_ITEMS, _NUMBERS_PER_BLOCK = 16, 64, 2**22
 
 
 class RelevantItems(NamedTuple):
@@ -61,9 +62,8 @@ def ranks_of(
 ) -> NDArray[np.int64]:
     """The ranks, from 1, of relevant items among all items of their user; ties by item row.
 
-    An item's rank is one more than the items that score higher. A user's best item is counted for
-    first, and the next only where the one before stood within ``deepest``: a user costs as many
-    passes over the scores as there are hits, and one more.
+    The rank of a user's only item is counted: one more than the items that score higher. Of users
+    with several items the lists are made, since ``may_have_hits`` has left few without a hit.
 
     Args:
         relevant: of b users.
@@ -84,32 +84,40 @@ def ranks_of(
     def on_device(numbers: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(numbers).to(scores.device)
 
-    rows, items = relevant.owners, relevant.items
-    own = scores[on_device(rows), on_device(items)]
-    # On the CPU, since Apple's GPUs know no double precision.
-    values = own.cpu().double().numpy()
-    ranks = np.zeros(len(items), dtype=np.int64)
-    # A user's items stay where they were, but best first.
-    order = np.lexsort((items, -values, rows))
-    # Places in `order`: everybody's best item, then the next one of all who have hits yet.
-    places = relevant.ends[:-1]
-    while len(places):
-        asked = order[places]
-        of_rows = scores if len(asked) == len(scores) else scores[on_device(rows[asked])]
-        thresholds = own[on_device(asked), None]
-        rank = 1 + _count(torch.gt, of_rows, thresholds, buffer)
-        tied = np.flatnonzero(_count(torch.ge, of_rows, thresholds, buffer) > rank)
+    ranks = np.zeros(len(relevant.items), dtype=np.int64)
+    n_items = scores.shape[1]
+    single = np.flatnonzero(relevant.counts == 1)
+    if len(single):
+        places = relevant.ends[single]
+        items = on_device(relevant.items[places])
+        own_rows = scores if len(single) == len(scores) else scores[on_device(single)]
+        own = own_rows.gather(1, items[:, None])
+        rank = 1 + _count(torch.gt, own_rows, own, buffer)
+        tied = np.flatnonzero(_count(torch.ge, own_rows, own, buffer) > rank)
         if len(tied):
-            # Of those that score the same, the ones before it.
-            is_equal = of_rows[on_device(tied)] == thresholds[on_device(tied)]
-            all_items = torch.arange(scores.shape[1], device=scores.device)
-            is_equal &= all_items < on_device(items[asked[tied]])[:, None]
+            # Of the items that score the same, those before it.
+            rows = on_device(tied)
+            is_before = torch.arange(n_items, device=scores.device) < items[rows, None]
+            is_equal = (own_rows[rows] == own[rows]) & is_before
             rank[tied] += is_equal.sum(dim=1).cpu().numpy()
-        hits = np.flatnonzero((rank <= deepest) & (values[asked] > -np.inf))
-        ranks[asked[hits]] = rank[hits]
-        places = places[hits] + 1
-        places = places[places < relevant.ends[rows[asked[hits]] + 1]]
+        listed = (rank <= deepest) & (own[:, 0] > -torch.inf).cpu().numpy()
+        ranks[places] = np.where(listed, rank, 0)
+    several = np.flatnonzero(relevant.counts > 1)
+    if len(several):
+        own_rows = scores if len(several) == len(scores) else scores[on_device(several)]
+        lists = top_k_of_block(own_rows, deepest)[0].cpu().numpy()
+        # One number a pair, ascending, so that a look-up is a binary search; none for empty places.
+        pairs = relevant.owners * n_items + relevant.items
+        asked = np.where(lists >= 0, several[:, None] * n_items + lists, -1)
+        at = np.minimum(np.searchsorted(pairs, asked), len(pairs) - 1)
+        users, listed = np.nonzero(pairs[at] == asked)
+        ranks[at[users, listed]] = listed + 1
     return ranks
+
+
+def _best_of(values: Tensor, rows: Tensor, n_rows: int) -> Tensor:
+    """(n_rows,) the largest of the values (p,) of each row; ``rows`` is (p,) int64."""
+    return values.new_full((n_rows,), -torch.inf).scatter_reduce(0, rows, values, "amax")
 
 
 def _count(
@@ -141,36 +149,56 @@ def may_have_hits(
         relevant: of n users.
         n_excluded: (n,) how many items are no candidates for each user.
         deepest: length of the lists.
-        processes: those among which the users are divided.
+        processes: those to which the users are dealt out.
 
     Returns:
-        (n,) bool; True for everybody where the catalogue is too small for it.
+        (n,) bool; True for everybody where the catalogue is too small for a glance, and for users
+        with so many relevant items that it is not worth its while.
     """
     users, items = score.users, score.items
-    n_glanced = len(items) // _GLANCE
-    if n_glanced <= deepest:
-        return np.ones(len(relevant.users), dtype=bool)
+    n_glanced, dim, numbers = len(items) // _GLANCE, items.shape[1], torch.finfo(items.dtype)
+    result = np.ones(len(relevant.users), dtype=bool)
+    few = relevant.counts <= _FEW_ITEMS
+    if n_glanced <= deepest or numbers.eps > 1e-6 or not few.any():
+        return result
     device = users.device
     glanced = items[(items @ users.mean(dim=0)).topk(n_glanced).indices]
-    # |computed - exact| <= d eps |h_u| |h_i| for each of the products that are compared, here and
-    # in the ranking (Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1).
-    # NaN and infinity make it NaN or infinite, which proves nothing.
-    longest = torch.linalg.vector_norm(items, dim=1).amax()
-    doubt = 4 * items.shape[1] * torch.finfo(items.dtype).eps * longest
-    result = np.zeros(len(relevant.users), dtype=np.int64)
-    own = processes.part(len(result))
-    step = users_per_block(n_glanced)
-    for start in range(own.start, own.stop, step):
-        places = slice(start, min(start + step, own.stop))
-        part = relevant.part(places)
+    # Each of four products - the two that are compared, here and in the ranking - may be off by
+    # d eps |h_u| |h_i| (Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1)
+    # and by what its factors are rounded to. NaN and infinity make the doubt NaN or infinite, which
+    # proves nothing.
+    doubt = 4 * (dim * numbers.eps + _rounding_of_factors()) * _lengths(items).amax()
+    asked, enough = relevant.of_users(few), deepest + n_excluded[few]
+    found = np.zeros(len(enough), dtype=np.int64)
+    step = max(1, min(users_per_block(n_glanced), _NUMBERS_PER_BLOCK // (_FEW_ITEMS * dim)))
+    for start in range(processes.index * step, len(enough), processes.count * step):
+        places = slice(start, start + step)
+        part = asked.part(places)
         vectors = users[torch.from_numpy(part.users).to(device)]
         owners = torch.from_numpy(part.owners).to(device)
         products = (vectors[owners] * items[torch.from_numpy(part.items).to(device)]).sum(dim=1)
-        best = products.new_full((len(vectors),), -torch.inf).scatter_reduce(
-            0, owners, products, "amax"
-        )
-        bound = best + doubt * torch.linalg.vector_norm(vectors, dim=1)
+        best = _best_of(products, owners, len(vectors))
+        bounds = best + doubt * _lengths(vectors) + 4 * dim * numbers.tiny
         scores = vectors @ glanced.T
-        higher = _count(torch.gt, scores, bound[:, None], scores)
-        result[places] = higher < deepest + n_excluded[places]
-    return processes.summed(result).astype(bool)
+        found[places] = _count(torch.gt, scores, bounds[:, None], scores) < enough[places]
+    result[few] = processes.summed(found).astype(bool)
+    return result
+
+
+def _rounding_of_factors() -> float:
+    """How far the rounding of its factors may put a product off, relative to |h_u| |h_i|."""
+    try:
+        whole = torch.get_float32_matmul_precision() == "highest"
+    except RuntimeError:
+        # It was set for one kind of device alone.
+        whole = False
+    # Two factors to the 8 bits of bfloat16, the least that torch can be told to take.
+    return 0.0 if whole else 2**-8
+
+
+def _lengths(vectors: Tensor) -> Tensor:
+    """(n,) |x| of each row of (n, d), none of whose squares over- or underflows."""
+    largest = vectors.abs().amax(dim=1, keepdim=True)
+    scaled = vectors / largest.clamp(min=torch.finfo(vectors.dtype).tiny)
+    lengths: Tensor = largest[:, 0] * torch.linalg.vector_norm(scaled, dim=1)
+    return lengths

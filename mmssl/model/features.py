@@ -50,13 +50,13 @@ class Projection(nn.Module):
         self, vectors: Tensor, present: Tensor, dim: int, missing: Missing, dropout: float
     ) -> None:
         super().__init__()
-        self._missing = missing
         if missing == "mean" and present.any():
             vectors = torch.where(present[:, None], vectors, vectors[present].mean(dim=0))
         # Constants of the dataset: not saved with the parameters.
         self.register_buffer("vectors", vectors, persistent=False)
         self.register_buffer("present", present, persistent=False)
-        self._all_present = bool(present.all())
+        # The vectors themselves have the mean in place of what is missing.
+        self._replaces = missing == "learned" or (missing == "zero" and not bool(present.all()))
         self.linear = nn.Linear(vectors.shape[1], dim)
         nn.init.xavier_uniform_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
@@ -70,7 +70,7 @@ class Projection(nn.Module):
         # Several times faster than indexing, of many rows.
         vectors = self.vectors if items is None else self.vectors.index_select(0, items)
         projected: Tensor = self.linear(vectors)
-        if self._missing != "mean" and not self._all_present:
+        if self._replaces:
             present = self.present if items is None else self.present[items]
             instead = self.absent if self.absent is not None else projected.new_zeros(())
             projected = torch.where(present[:, None], projected, instead)

@@ -189,8 +189,12 @@ class MMSSL(TrainableModel):
         final, rate = collaborative, backbone.feature_rate
         if rate:
             final = TwoSided(
-                torch.add(final.user, sum_of_units([f.user for f in features.values()]), alpha=rate),
-                torch.add(final.item, sum_of_units([f.item for f in features.values()]), alpha=rate),
+                torch.add(
+                    final.user, sum_of_units([f.user for f in features.values()]), alpha=rate
+                ),
+                torch.add(
+                    final.item, sum_of_units([f.item for f in features.values()]), alpha=rate
+                ),
             )
         perturbed = None
         contrasted = self.training and torch.is_grad_enabled()
@@ -349,7 +353,6 @@ class MMSSL(TrainableModel):
         """What the walks add to the score, (I, I) float32; None without walks."""
         return None if self._walks is None else self._walks.beside(*self.embeddings())
 
-    @property
     def score(self) -> Score:
         """y = h_u . h_i, float32, and what walks add."""
         vectors = self.embeddings()

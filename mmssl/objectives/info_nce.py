@@ -28,7 +28,8 @@ def info_nce(
     within = anchors[own] @ anchors.T / temperature
     across = anchors[own] @ positives.T / temperature
     itself = torch.eye(len(anchors), dtype=torch.bool, device=within.device)[own]
-    off_diagonal = within.masked_fill(itself, -torch.inf)
+    # Not infinite: of a single user's row that would leave nothing, whose derivative is NaN.
+    off_diagonal = within.masked_fill(itself, torch.finfo(within.dtype).min)
     # In logarithms, since exp(1/tau) overflows single precision for tau below .012.
     log_total = torch.logaddexp(off_diagonal.logsumexp(dim=1), across.logsumexp(dim=1))
     log_share = across.diagonal(own.start or 0) - log_total

@@ -195,7 +195,7 @@ class Run:
         self.model.eval()
         try:
             with self.profile.section("evaluation"):
-                return self._measure(self.model.score)
+                return self._measure(self.model.score())
         except FloatingPointError as error:
             self.learner.diverged(str(error), ["optimiser.learning_rate"])
 

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 
 from mmssl.vectors import perturb, unit_rows
@@ -15,6 +16,12 @@ def test_a_row_of_zeros_sends_no_gradient_and_another_sends_the_right_one():
     assert vectors.grad[0].tolist() == [0, 0]
     # d (x / |x|) / dx = (y^2, -x y) / |x|^3
     np.testing.assert_allclose(vectors.grad[1], np.array([4.0, -2.0]) / 5**1.5)
+
+
+def test_a_broken_row_stays_broken_and_breaks_no_other():
+    units = unit_rows(torch.tensor([[torch.nan, 1.0], [3.0, 4.0]]))
+    assert units[0].isnan().all()
+    assert units[1].tolist() == pytest.approx([0.6, 0.8])
 
 
 def test_noise_has_its_length_and_stays_in_the_orthant():

@@ -29,7 +29,7 @@ def test_scores_and_losses_are_those_of_the_paper():
     model = problem.model("bm3", layers=2, **settings)
     users, items, own, predict = by_hand(problem, numbers(model))
     wanted = predict(users) @ predict(items).T
-    np.testing.assert_allclose(model.score(torch.arange(4)), wanted, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(model.score()(torch.arange(4)), wanted, rtol=1e-4, atol=1e-5)
     pairs = list(zip(problem.users, problem.positives, strict=True))
     # Item 4 lacks the image.
     with_modality = {

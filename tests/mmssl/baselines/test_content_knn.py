@@ -27,6 +27,6 @@ def test_the_score_is_the_mean_over_modalities_of_what_a_users_items_are_alike_t
     np.testing.assert_allclose(model.item_graph().toarray(), graph, rtol=1e-5)
     # Item 4 lacks the image: what it sends comes from the sound alone.
     np.testing.assert_allclose(model.item_graph().toarray()[4], graphs[1][4] / 2, rtol=1e-5)
-    scores = model.score(torch.tensor([2, 1])).numpy()
+    scores = model.score()(torch.tensor([2, 1])).numpy()
     np.testing.assert_allclose(scores, problem.observed[[2, 1]] @ graph, rtol=1e-5)
     assert model.item_graph().nnz <= 2 * 2 * 6

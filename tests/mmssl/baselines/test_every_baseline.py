@@ -205,7 +205,7 @@ def test_it_learns_the_checkerboard(name):
             learner.step(learner.sampler.draw())
         model.end_epoch(epoch)
     model.eval()
-    scores = model.score(torch.arange(12))
+    scores = model.score()(torch.arange(12))
     fitting = torch.from_numpy(CHECKERBOARD > 0)
     # Every item of a user's own kind stands above every other, the one that was kept back too.
     lowest = scores.masked_fill(~fitting, torch.inf).min(dim=1).values
@@ -216,19 +216,19 @@ def test_it_learns_the_checkerboard(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_block_of_users_is_scored_as_each_of_them_and_may_be_overwritten(name):
     model = learner_of(name, CHECKERBOARD).model.eval()
-    block = model.score(torch.tensor([4, 1, 7]))
+    block = model.score()(torch.tensor([4, 1, 7]))
     assert block.shape == (3, 12)
     for row, user in enumerate((4, 1, 7)):
-        torch.testing.assert_close(block[row], model.score(torch.tensor([user]))[0])
+        torch.testing.assert_close(block[row], model.score()(torch.tensor([user]))[0])
     before = block.clone()
     block[:] = -torch.inf
-    torch.testing.assert_close(model.score(torch.tensor([4, 1, 7])), before)
+    torch.testing.assert_close(model.score()(torch.tensor([4, 1, 7])), before)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_it_exports_scores_as_it_does(name):
     model = learner_of(name, CHECKERBOARD).model.eval()
-    wanted = model.score(torch.arange(12))
+    wanted = model.score()(torch.arange(12))
     if isinstance(model, ItemGraphModel):
         found = torch.from_numpy((sp.csr_array(CHECKERBOARD) @ model.item_graph()).toarray())
     else:
@@ -383,4 +383,4 @@ def test_its_users_and_items_are_those_of_its_data(name):
     features = {} if config.modalities == () else checkerboard_features()
     observed = sp.csr_array(CHECKERBOARD[:5])
     model = build_model(config, observed, features, torch.Generator().manual_seed(0))
-    assert model.eval().score(torch.arange(5)).shape == (5, 12)
+    assert model.eval().score()(torch.arange(5)).shape == (5, 12)

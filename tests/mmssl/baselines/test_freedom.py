@@ -38,10 +38,14 @@ def test_scores_take_every_interaction():
     problem = small_problem()
     model = problem.model("freedom", **SETTINGS)
     users, items = vectors_by_hand(problem, numbers(model), problem.observed)
-    np.testing.assert_allclose(model.score(torch.arange(4)), users @ items.T, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        model.score()(torch.arange(4)), users @ items.T, rtol=1e-4, atol=1e-5
+    )
     model.begin_epoch(1)
     model.eval()
-    np.testing.assert_allclose(model.score(torch.arange(4)), users @ items.T, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        model.score()(torch.arange(4)), users @ items.T, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_losses_are_taken_along_the_interactions_that_are_left():

@@ -39,7 +39,7 @@ def test_similarities_and_scores_by_hand():
     np.testing.assert_allclose(model.item_graph().toarray(), wanted, rtol=1e-6)
     assert model.item_graph().dtype == np.float32
     # User 2 has items 1 and 2, user 0 items 0 and 1.
-    scores = model.score(torch.tensor([2, 0]))
+    scores = model.score()(torch.tensor([2, 0]))
     np.testing.assert_allclose(scores.numpy(), [[s01, s12, s12, 0], [s01, s01, s12, 0]], rtol=1e-6)
     assert isinstance(model, ItemGraphModel)
 

@@ -50,7 +50,9 @@ def test_scores_and_losses_are_those_of_the_paper(layers, item_layers):
     p = numbers(model)
     graph = item_graph_by_hand(problem, p)
     users, items = vectors_by_hand(problem, p, graph, layers, item_layers)
-    np.testing.assert_allclose(model.score(torch.arange(4)), users @ items.T, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        model.score()(torch.arange(4)), users @ items.T, rtol=1e-4, atol=1e-5
+    )
     triple = users[problem.users], items[problem.positives], items[problem.negatives]
     wanted = {
         "bpr": bpr_by_hand(*triple),
@@ -117,7 +119,9 @@ def test_the_graph_waits_for_the_epochs_end():
     p = numbers(model)
     users, items = vectors_by_hand(problem, p, item_graph_by_hand(problem, p))
     model.eval()
-    np.testing.assert_allclose(model.score(torch.arange(4)), users @ items.T, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        model.score()(torch.arange(4)), users @ items.T, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_projections_that_blow_up_in_an_epochs_only_step_end_training_in_one_line(

@@ -68,7 +68,9 @@ def test_scores_and_losses_are_those_of_the_paper(item_layers):
     )
     behaviour, media = views_by_hand(problem, numbers(model), item_layers)
     users, items = (behaviour + media)[:4], (behaviour + media)[4:]
-    np.testing.assert_allclose(model.score(torch.arange(4)), users @ items.T, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        model.score()(torch.arange(4)), users @ items.T, rtol=1e-4, atol=1e-5
+    )
     triple = users[problem.users], items[problem.positives], items[problem.negatives]
     losses = {name: part.item() for name, part in model.losses(problem.batch).items()}
     # User 1 stands in the batch twice, and is one of three.

@@ -13,8 +13,8 @@ def model(train=TRAIN) -> Popularity:
 
 
 def test_items_are_ranked_by_their_number_of_training_users():
-    assert model().score(torch.tensor([2, 0])).tolist() == [[2, 0, 3, 1]] * 2
-    items, scores = top_k(model().score, np.arange(3), TRAIN, 2)
+    assert model().score()(torch.tensor([2, 0])).tolist() == [[2, 0, 3, 1]] * 2
+    items, scores = top_k(model().score(), np.arange(3), TRAIN, 2)
     # User 0 has items 0 and 2, user 1 has 2, user 2 all but 1.
     assert items.tolist() == [[3, 1], [0, 3], [1, -1]]
     assert scores[:2].tolist() == [[1, 0], [2, 1]]
@@ -28,8 +28,8 @@ def test_its_vectors_and_the_function_score_alike():
 
 def test_a_block_may_be_overwritten():
     one = model(csr_array(np.eye(3, dtype=np.float32)))
-    one.score(torch.tensor([0, 1]))[:] = -torch.inf
-    assert one.score(torch.tensor([0])).tolist() == [[1, 1, 1]]
+    one.score()(torch.tensor([0, 1]))[:] = -torch.inf
+    assert one.score()(torch.tensor([0])).tolist() == [[1, 1, 1]]
 
 
 def test_there_is_nothing_to_learn():

@@ -20,7 +20,7 @@ def test_chances_and_scores_by_hand():
     wanted[0, 2] = wanted[1, 2] = 1 / 6
     wanted[2, 0] = wanted[2, 1] = 1 / 3
     np.testing.assert_allclose(one.item_graph().toarray(), wanted, rtol=1e-6)
-    scores = one.score(torch.tensor([0]))
+    scores = one.score()(torch.tensor([0]))
     np.testing.assert_allclose(scores.numpy(), [[5 / 12, 5 / 12, 1 / 3, 0]], rtol=1e-6)
 
 

@@ -22,7 +22,7 @@ def test_scores_and_losses_are_those_of_the_paper():
 
     wanted = np.array([[score(u, i) for i in range(6)] for u in range(4)])
     # Scores are kept in single precision.
-    np.testing.assert_allclose(model.score(torch.arange(4)), wanted, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(model.score()(torch.arange(4)), wanted, rtol=1e-4, atol=1e-5)
     rows = list(zip(problem.users, problem.positives, problem.negatives, strict=True))
     squares = sum(
         sum((table[u] ** 2).sum() for table in (p["user_id"], p["user_taste"]))

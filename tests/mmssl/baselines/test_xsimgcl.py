@@ -97,7 +97,7 @@ def test_scoring_is_without_noise_and_without_layer_0():
         wanted = np.mean([layer[side] for layer in layers], axis=0)
         np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-5, atol=1e-6)
     assert gcl.training
-    assert gcl.score(torch.tensor([6])).tolist() == [[0.0] * 6]
+    assert gcl.score()(torch.tensor([6])).tolist() == [[0.0] * 6]
 
 
 def test_a_step_takes_one_forward_pass(monkeypatch):

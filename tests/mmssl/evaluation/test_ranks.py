@@ -7,10 +7,11 @@ from hypothesis.extra import numpy as hnp
 from scipy.sparse import csr_array
 
 from mmssl.data.dataset import Interactions
+from mmssl.evaluation import ranks
 from mmssl.evaluation.evaluate import evaluate_scores
 from mmssl.evaluation.ranking import InnerProduct
 from mmssl.evaluation.ranks import RelevantItems, may_have_hits, ranks_of
-from mmssl.processes import ONE
+from mmssl.processes import ONE, Processes
 
 
 def relevant_of(mask: np.ndarray) -> RelevantItems:
@@ -47,11 +48,11 @@ def test_ranks_are_those_of_a_full_sort(case):
     scores, mask, deepest = case
     relevant = relevant_of(mask)
     table = torch.from_numpy(scores.copy())
-    ranks = ranks_of(relevant, table, deepest, torch.empty_like(table))
+    found = ranks_of(relevant, table, deepest, torch.empty_like(table))
     expected = [
         slow_rank(scores[user], item, deepest) for user, item in zip(*mask.nonzero(), strict=True)
     ]
-    assert ranks.tolist() == expected
+    assert found.tolist() == expected
     assert (table.numpy() == scores).all()
 
 
@@ -161,3 +162,84 @@ def test_broken_vectors_are_found_behind_the_glance(side, bad):
     nothing = csr_array((300, 2000), dtype=np.float32)
     with pytest.raises(FloatingPointError, match="diverged"):
         evaluate_scores(score, pairs, nothing, ks=[20])
+
+
+@pytest.mark.parametrize(("of_users", "of_items"), [(1e-24, 1e12), (1e12, 1e-24), (1e15, 1e15)])
+def test_vectors_whose_squares_under_or_overflow_hide_no_hit(of_users, of_items):
+    plain = random_score()
+    score = InnerProduct(plain.users * of_users, plain.items * of_items)
+    best_first = score(torch.arange(300)).argsort(dim=1, descending=True).numpy()
+    # Every user's relevant item is the last on the list.
+    pairs = Interactions(np.arange(300), best_first[:, 19].copy())
+    nothing = csr_array((300, 2000), dtype=np.float32)
+    assert evaluate_scores(score, pairs, nothing, ks=[20]).metrics["recall@20"] == 1
+
+
+class RoundedProduct(InnerProduct):
+    """Factors rounded to bfloat16's eight bits, as torch multiplies when it is told to."""
+
+    def __call__(self, rows):
+        return (self.users[rows].bfloat16().float()) @ self.items.bfloat16().float().T
+
+
+@pytest.mark.parametrize("set_for", ["all devices", "one device"])
+def test_products_of_less_precision_hide_no_hit(set_for):
+    generator = torch.Generator().manual_seed(1)
+    users = torch.randn(300, 16, generator=generator)
+    # Items so alike that the rounding decides on their order.
+    items = torch.randn(16, generator=generator) + 1e-3 * torch.randn(2000, 16, generator=generator)
+    score = RoundedProduct(users, items)
+    best_first = score(torch.arange(300)).argsort(dim=1, descending=True, stable=True).numpy()
+    pairs = Interactions(np.arange(300), best_first[:, 19].copy())
+    nothing = csr_array((300, 2000), dtype=np.float32)
+    before = torch.get_float32_matmul_precision()
+    try:
+        if set_for == "one device":
+            torch.backends.cuda.matmul.fp32_precision = "tf32"
+        else:
+            torch.set_float32_matmul_precision("medium")
+        found = evaluate_scores(score, pairs, nothing, ks=[20]).metrics["recall@20"]
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = "ieee"
+        torch.set_float32_matmul_precision(before)
+    assert found == 1
+    # What was told to torch is what makes the difference.
+    assert evaluate_scores(score, pairs, nothing, ks=[20]).metrics["recall@20"] < 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_vectors_of_half_precision_get_full_rankings(dtype):
+    score = InnerProduct(*(side.to(dtype) for side in (random_score().users, random_score().items)))
+    relevant = relevant_of(np.eye(300, 2000, dtype=bool))
+    assert may_have_hits(score, relevant, np.zeros(300, np.int64), 20, ONE).all()
+
+
+def test_users_with_many_relevant_items_get_full_rankings():
+    mask = np.zeros((300, 2000), dtype=bool)
+    mask[:, 0] = True
+    mask[7, :65] = True
+    score, nothing = random_score(), np.zeros(300, dtype=np.int64)
+    may = may_have_hits(score, relevant_of(mask), nothing, 20, ONE)
+    assert may[7]
+    assert may.sum() < 100
+
+
+def test_the_flags_do_not_depend_on_how_many_processes_share_the_work(monkeypatch):
+    # Blocks of a hundred users.
+    monkeypatch.setattr(ranks, "_NUMBERS_PER_BLOCK", 100 * 64 * 8)
+
+    class One(Processes):
+        """One of several, whose sum is left to the test."""
+
+        def summed(self, array):
+            return array
+
+    score, nothing = random_score(), np.zeros(300, dtype=np.int64)
+    best_first = score(torch.arange(300)).argsort(dim=1, descending=True).numpy()
+    mask = np.zeros((300, 2000), dtype=bool)
+    mask[np.arange(300), best_first[np.arange(300), np.arange(300) % 200]] = True
+    relevant = relevant_of(mask)
+    alone = may_have_hits(score, relevant, nothing, 20, ONE)
+    shares = [may_have_hits(score, relevant, nothing, 20, One(i, 3)) for i in range(3)]
+    assert np.array_equal(np.any(shares, axis=0), alone)
+    assert not any(np.array_equal(share, alone) for share in shares)

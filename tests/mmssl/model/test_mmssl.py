@@ -52,7 +52,7 @@ def test_learns_the_checkerboard():
         sum(model.losses(drawn).values()).backward()
         optimiser.step()
     model.eval()
-    items, _ = top_k(model.score, np.arange(12), sp.csr_array(observed), k=1)
+    items, _ = top_k(model.score(), np.arange(12), sp.csr_array(observed), k=1)
     hits = sum(items[user, 0] == item for user, item in held_out)
     assert hits == 12
 
@@ -61,7 +61,7 @@ def test_scores_are_the_products_of_the_final_vectors_and_forget_them_when_train
     model = build(CHECKERBOARD).eval()
     user, item = model.embeddings()
     assert user.shape == item.shape == (12, 8)
-    torch.testing.assert_close(model.score(torch.tensor([3, 1])), user[[3, 1]] @ item.T)
+    torch.testing.assert_close(model.score()(torch.tensor([3, 1])), user[[3, 1]] @ item.T)
     with torch.no_grad():
         model.item_id.add_(1.0)
     model.train().eval()
@@ -70,7 +70,7 @@ def test_scores_are_the_products_of_the_final_vectors_and_forget_them_when_train
 
 def test_scoring_is_without_dropout_and_leaves_the_mode_as_it_was():
     model = build(CHECKERBOARD, "features.dropout=0.9").train()
-    torch.testing.assert_close(model.score(torch.tensor([0])), model.score(torch.tensor([0])))
+    torch.testing.assert_close(model.score()(torch.tensor([0])), model.score()(torch.tensor([0])))
     assert model.training
 
 

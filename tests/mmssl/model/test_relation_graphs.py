@@ -66,9 +66,9 @@ def test_the_graph_is_refreshed_without_dropout():
 def test_scores_follow_the_graphs_that_are_loaded():
     model = build(CHECKERBOARD, "relations.rate=0.1").eval()
     users = torch.arange(12)
-    observed = model.score(users)
+    observed = model.score()(users)
     model.refresh_relations()
-    learned = model.score(users)
+    learned = model.score()(users)
     assert not torch.allclose(learned, observed)
     model.relations.load({})
-    assert torch.equal(model.score(users), observed)
+    assert torch.equal(model.score()(users), observed)

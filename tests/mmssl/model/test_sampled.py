@@ -183,7 +183,7 @@ def test_the_penalty_of_the_features_stands_for_everybodys():
 def test_scores_and_the_learned_graph_are_those_of_full_propagation():
     full, sampled = build("full").eval(), build("sampled", "backbone.fan_outs=[1]").eval()
     users = torch.arange(N_USERS)
-    assert torch.equal(full.score(users), sampled.score(users))
+    assert torch.equal(full.score()(users), sampled.score()(users))
     for model in (full, sampled):
         model.refresh_relations()
     for modality, edges in full.relations.edges.items():
@@ -250,7 +250,7 @@ def test_noisy_views_dropout_and_walks_go_with_it(dataset):
         name = f"noise_contrast_{side}"
         assert parts[name].item() == pytest.approx(whole[name].item(), rel=0.2)
     users = torch.arange(5)
-    torch.testing.assert_close(sampled.score(users), full.score(users))
+    torch.testing.assert_close(sampled.score()(users), full.score()(users))
     _, dropped = of(
         "backbone.propagation=sampled", f"backbone.fan_outs={many}", "backbone.dropout=0.5"
     )

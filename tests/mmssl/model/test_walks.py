@@ -70,21 +70,23 @@ def test_the_score_is_the_product_and_what_the_walks_bring(model, dataset):
     users = torch.tensor([3, 0, 5])
     sent = (dataset.matrix("train") @ walking.item_graph()).toarray()[users.numpy()]
     assert sent.any()
-    torch.testing.assert_close(walking.score(users) - plain.score(users), torch.from_numpy(sent))
+    torch.testing.assert_close(
+        walking.score()(users) - plain.score()(users), torch.from_numpy(sent)
+    )
 
 
 def test_a_score_may_be_overwritten_and_follows_the_parameters(model):
     plain = ("backbone.relation_rate=0", "backbone.feature_rate=0")
     walking = model("walks.weight=0.7", *plain)
     users = torch.arange(4)
-    before = walking.score(users)
+    before = walking.score()(users)
     kept = before.clone()
     before.fill_(-torch.inf)
-    torch.testing.assert_close(walking.score(users), kept)
+    torch.testing.assert_close(walking.score()(users), kept)
     walking.train()
     with torch.no_grad():
         walking.user_id.mul_(2)
         walking.item_id.mul_(2)
     walking.eval()
     # Products and walks alike.
-    torch.testing.assert_close(walking.score(users), 4 * kept)
+    torch.testing.assert_close(walking.score()(users), 4 * kept)

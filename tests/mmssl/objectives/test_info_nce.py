@@ -42,3 +42,13 @@ def test_a_small_temperature_stays_finite_in_single_precision():
 def test_agreeing_views_cost_less_than_shuffled_ones():
     views = torch.randn(16, 8, generator=torch.Generator().manual_seed(1))
     assert info_nce(views, views, 0.2) < info_nce(views, views.roll(1, 0), 0.2)
+
+
+def test_one_user_alone_has_no_negatives_and_no_broken_derivative():
+    anchor, positive = (torch.randn(1, 4, requires_grad=True) for _ in range(2))
+    with torch.autograd.detect_anomaly(check_nan=True):
+        loss = info_nce(anchor, positive, 0.5)
+        loss.backward()
+    # Told from nobody: -log(1 + 1e-8).
+    assert loss.item() == pytest.approx(0, abs=1e-6)
+    assert anchor.grad.abs().max() < 1e-6
