@@ -1,9 +1,11 @@
 """Device, precision, processes and trackers of a training, through accelerate."""
 
+import atexit
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import ProjectConfiguration, patch_environment
@@ -34,6 +36,9 @@ def make_accelerator(
     several = launch.count() > 1
     if several:
         _refuse_shared_devices(device, place)
+        # Where it is left to the interpreter's end, one process in ten aborts in there.
+        atexit.unregister(_leave)
+        atexit.register(_leave)
     # Accelerate keeps device and precision for the whole process; a second run may want others.
     AcceleratorState._reset_state(reset_partial_state=True)
     # Of several processes each gets from accelerate the CPU, or the GPU of its own number.
@@ -45,6 +50,12 @@ def make_accelerator(
             log_with=list(trackers) or None,
             project_config=ProjectConfiguration(logging_dir=tracked_in and str(tracked_in)),
         )
+
+
+def _leave() -> None:
+    """End the connections to the other processes."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _refuse_shared_devices(device: str, place: torch.device) -> None:

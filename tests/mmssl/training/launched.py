@@ -1,14 +1,17 @@
 """What each process of ``test_launched.py`` runs: checks that need several of them.
 
-Usage: launched.py DATASET OUT; writes OUT/<index>.json and OUT/<index>.safetensors.
+Usage: launched.py DATASET OUT; writes OUT/<index>.json, .safetensors and .connected.
 """
 
+import atexit
 import json
+import os
 import sys
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from safetensors.torch import save_file
 from scipy.sparse import csr_array
 
@@ -40,6 +43,9 @@ def refusal(processes: Processes, error: Exception, of: int) -> list[str]:
 
 def main(data: str, out: Path) -> None:
     """All checks, one after the other."""
+    # What is registered first is done last.
+    index = os.environ["RANK"]
+    atexit.register(lambda: (out / f"{index}.connected").write_text(str(dist.is_initialized())))
     dataset = Dataset.open(data)
     # With dropout on both sides, and batches and blocks that do not divide evenly.
     config = TrainingConfig.load(
