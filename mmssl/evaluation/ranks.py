@@ -1,4 +1,4 @@
-"""Where a split's items stand in a full ranking: counted, so that nothing has to be sorted."""
+"""Where a split's items stand in a full ranking, with as few lists made as that takes."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -1,5 +1,6 @@
 import json
 import re
+import shlex
 import subprocess
 import sys
 
@@ -92,8 +93,10 @@ def test_the_command_that_is_told_makes_the_matrix_that_mmssl_wants(tmp_path):
     content = MMSSLFamily().read(make_lattice(tmp_path / "sports"))
     notes = MMSSLFamily().write(content, None, tmp_path, "made")
     _, _, command = notes[-1].partition("within the folder: ")
-    command = command.replace("python", sys.executable, 1)
-    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+    # As a shell takes it apart.
+    python, *arguments = shlex.split(command)
+    assert python == "python"
+    subprocess.run([sys.executable, *arguments], check=True, cwd=tmp_path)
     look = "import pickle; m = pickle.load(open('train_mat', 'rb')); print(m.toarray().tolist())"
     found = subprocess.run(
         [sys.executable, "-c", look], check=True, cwd=tmp_path, capture_output=True, text=True
