@@ -21,9 +21,10 @@ from mmssl.baselines.media import (
 )
 from mmssl.config import Count, Rate, Weight
 from mmssl.data.dataset import ModalityFeatures
-from mmssl.data.graphs import BipartiteGraph, SparseMatrix, binary
+from mmssl.data.graphs import BipartiteGraph, binary
 from mmssl.data.item_graphs import frozen_graph, weighted_sum
 from mmssl.data.sampling import Batch
+from mmssl.data.sparse import SparseMatrix
 from mmssl.objectives.bpr import bpr
 
 

@@ -18,7 +18,7 @@ from mmssl.baselines.media import (
 )
 from mmssl.config import Count, Weight
 from mmssl.data.dataset import ModalityFeatures
-from mmssl.data.graphs import BipartiteGraph, SparseMatrix
+from mmssl.data.graphs import BipartiteGraph
 from mmssl.data.item_graphs import (
     cosines_of,
     frozen_graph,
@@ -28,6 +28,7 @@ from mmssl.data.item_graphs import (
     weighted_sum,
 )
 from mmssl.data.sampling import Batch
+from mmssl.data.sparse import SparseMatrix
 from mmssl.objectives.bpr import batch_l2, bpr
 from mmssl.vectors import unit_rows
 

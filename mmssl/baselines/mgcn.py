@@ -18,9 +18,10 @@ from mmssl.baselines.media import (
 )
 from mmssl.config import Count, Positive, Weight
 from mmssl.data.dataset import ModalityFeatures
-from mmssl.data.graphs import BipartiteGraph, SparseMatrix
+from mmssl.data.graphs import BipartiteGraph
 from mmssl.data.item_graphs import frozen_graph
 from mmssl.data.sampling import Batch
+from mmssl.data.sparse import SparseMatrix
 from mmssl.objectives.bpr import batch_l2, bpr
 from mmssl.objectives.cross_view import cross_view
 

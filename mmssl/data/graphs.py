@@ -1,95 +1,16 @@
-"""Sparse graphs as torch sees them: normalised both ways, with a backward that stays sparse."""
+"""Graphs of interactions: normalised both ways, looked up, and saved."""
 
-import warnings
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from mmssl.data.sparse import SparseMatrix
+
 Normalisation = Literal["row", "symmetric"]
-
-
-class _SparseProduct(torch.autograd.Function):
-    """``matrix @ dense`` with the transpose kept, so that the backward is one sparse product too.
-
-    PyTorch's own backward of a CSR product builds what it needs again in every step.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, dense: Tensor, matrix: Tensor, transpose: Tensor) -> Tensor:
-        ctx.transpose = transpose
-        return matrix @ dense
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.transpose @ gradients[0].contiguous(), None, None
-
-
-class SparseMatrix:
-    """A constant sparse matrix on one device; its product with a dense one is differentiable."""
-
-    def __init__(self, matrix: sp.csr_array, device: torch.device, dtype: torch.dtype) -> None:
-        matrix = sp.csr_array(matrix)
-        self.shape = matrix.shape
-        self._dtype = dtype
-        # Apple's GPUs have no CSR kernel; gathering and adding rows needs none.
-        self._csr = device.type != "mps"
-        if self._csr:
-            self._matrix = _to_torch(matrix, device, dtype)
-            self._transpose = _to_torch(sp.csr_array(matrix.T), device, dtype)
-        else:
-            rows, columns = matrix.tocoo().coords
-            self._rows = torch.as_tensor(rows, dtype=torch.int64, device=device)
-            self._columns = torch.as_tensor(columns, dtype=torch.int64, device=device)
-            self._values = torch.as_tensor(matrix.data, dtype=dtype, device=device)
-
-    def __matmul__(self, dense: Tensor) -> Tensor:
-        """The product with ``dense`` (columns, d): (rows, d); gradients flow to ``dense``."""
-        # Sparse kernels know no half precision: under autocast the product stays in the matrix's.
-        dense = dense.to(self._dtype)
-        if not self._csr:
-            return gather_product(self._rows, self._columns, self._values, dense, self.shape[0])
-        with torch.autocast(dense.device.type, enabled=False):
-            product: Tensor = _SparseProduct.apply(dense, self._matrix, self._transpose)
-        return product
-
-
-def gather_product(
-    rows: Tensor, columns: Tensor, values: Tensor, dense: Tensor, n_rows: int
-) -> Tensor:
-    """A sparse product from coordinates: row r of the result is sum of value * dense[column].
-
-    Args:
-        rows, columns: (nnz,) int64 coordinates.
-        values: (nnz,) the entries there.
-        dense: (columns, d).
-        n_rows: rows of the matrix.
-
-    Returns:
-        (n_rows, d); its backward is autograd's own.
-    """
-    gathered = values[:, None] * dense[columns]
-    return dense.new_zeros(n_rows, dense.shape[1]).index_add(0, rows, gathered)
-
-
-def _to_torch(matrix: sp.csr_array, device: torch.device, dtype: torch.dtype) -> Tensor:
-    # 32-bit indices are what the CPU's sparse kernels take without a conversion.
-    index = torch.int32 if max(matrix.nnz, *matrix.shape) < 2**31 else torch.int64
-    with warnings.catch_warnings():
-        # The one kind of warning here says that CSR is in beta; the tests hold what we use of it.
-        warnings.simplefilter("ignore", UserWarning)
-        # Not checked for being a valid CSR matrix: scipy built it.
-        return torch.sparse_csr_tensor(
-            torch.as_tensor(matrix.indptr, dtype=index),
-            torch.as_tensor(matrix.indices, dtype=index),
-            torch.as_tensor(matrix.data, dtype=dtype),
-            size=matrix.shape,
-            device=device,
-            check_invariants=False,
-        )
 
 
 class Graph(Protocol):

@@ -30,10 +30,12 @@ class RelevantItems(NamedTuple):
     @classmethod
     def of(cls, relevant: Interactions, n_items: int) -> "RelevantItems":
         """Those of a split; what stands there twice counts once."""
-        # One number a pair.
-        pairs = np.unique(relevant.users * n_items + relevant.items)
-        users, counts = np.unique(pairs // n_items, return_counts=True)
-        return cls(users, pairs % n_items, np.concatenate(([0], counts.cumsum())))
+        # One number a pair; of small lists, sorted ones tell faster what differs than np.unique.
+        pairs = np.sort(relevant.users * n_items + relevant.items)
+        pairs = pairs[np.diff(pairs, prepend=-1) > 0]
+        owners = pairs // n_items
+        starts = np.flatnonzero(np.diff(owners, prepend=-1))
+        return cls(owners[starts], pairs % n_items, np.append(starts, len(pairs)))
 
     @property
     def counts(self) -> NDArray[np.int64]:

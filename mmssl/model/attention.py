@@ -24,6 +24,9 @@ class CrossModalAttention(nn.Module):
     ) -> None:
         super().__init__()
         self.heads = heads
+        self.is_by_row = kind != "scrambled"
+        """Whether a row's Z depends on the same row of the relations alone; then of zeros it is
+        zero."""
         self.w_cat = nn.Parameter(torch.empty(heads * dim, dim))
         parameters = [self.w_cat]
         # What reaches nothing does not exist: W_q and W_k under `identity`, W_k when scrambled.

@@ -146,6 +146,8 @@ class MMSSL(TrainableModel):
             start_items=n_items,
             features=self.graph,
             relations=self.relations.graphs,
+            joined_users=self.relations.joined_users,
+            joined_items=self.relations.joined_items,
             layers=[self.graph] * self.config.backbone.layers,
         )
         return self._views(whole, self._project(), self._ids())
@@ -178,10 +180,12 @@ class MMSSL(TrainableModel):
             self._fuse(
                 first_rows(ids.user, graphs.start_users),
                 [side.user for side in relations.values()],
+                graphs.joined_users,
             ),
             self._fuse(
                 first_rows(ids.item, graphs.start_items),
                 [side.item for side in relations.values()],
+                graphs.joined_items,
             ),
         )
         collaborative = self._propagate(start, graphs)
@@ -233,10 +237,16 @@ class MMSSL(TrainableModel):
     def _project(self, items: Tensor | None = None) -> dict[str, Tensor]:
         return {m: p(items) for m, p in zip(self.modalities, self.projections, strict=True)}
 
-    def _fuse(self, ids: Tensor, relations: list[Tensor]) -> Tensor:
-        """e^(0) = E + eta Z/|Z| (equation 10's start)."""
+    def _fuse(self, ids: Tensor, relations: list[Tensor], joined: Tensor | None) -> Tensor:
+        """e^(0) = E + eta Z/|Z| (equation 10's start); ``joined``: the rows with a relation."""
         rate = self.config.backbone.relation_rate
-        return torch.add(ids, unit_rows(self.attention(relations)), alpha=rate) if rate else ids
+        if not rate:
+            return ids
+        if joined is None or not self.attention.is_by_row:
+            return torch.add(ids, unit_rows(self.attention(relations)), alpha=rate)
+        # A learned graph may reach a tenth of the items, and this is most of a forward pass.
+        fused = self.attention([relation.index_select(0, joined) for relation in relations])
+        return ids.index_add(0, joined, unit_rows(fused).to(ids.dtype), alpha=rate)
 
     # --- training ----------------------------------------------------------------------------
 

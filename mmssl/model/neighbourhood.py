@@ -13,7 +13,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mmssl.data.graphs import SparseMatrix
 from mmssl.data.neighbours import (
     DrawnNeighbours,
     Neighbours,
@@ -21,6 +20,7 @@ from mmssl.data.neighbours import (
     Rows,
     TwoSidedNeighbours,
 )
+from mmssl.data.sparse import SparseMatrix, rows_with_entries
 from mmssl.model.views import Graphs
 
 
@@ -121,19 +121,22 @@ class NeighbourhoodSampler:
         touched_items, item_numbers = self._number_items(
             start_items, *(of_users.neighbours for of_users, _ in drawn.values())
         )
+        related = {
+            m: SampledGraph(
+                self._matrix(of_users, item_numbers[j], touched_items),
+                self._matrix(of_items, user_numbers[j], touched_users),
+            )
+            for j, (m, (of_users, of_items)) in enumerate(drawn.items(), start=1)
+        }
         graphs = Graphs(
             users=len(own_users),
             items=len(own_items),
             start_users=len(start_users),
             start_items=len(start_items),
             features=features,
-            relations={
-                m: SampledGraph(
-                    self._matrix(of_users, item_numbers[j], touched_items),
-                    self._matrix(of_items, user_numbers[j], touched_users),
-                )
-                for j, (m, (of_users, of_items)) in enumerate(drawn.items(), start=1)
-            },
+            relations=related,
+            joined_users=rows_with_entries((g.to_users for g in related.values()), self._device),
+            joined_items=rows_with_entries((g.to_items for g in related.values()), self._device),
             layers=layers,
         )
         return Neighbourhood(

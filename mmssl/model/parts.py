@@ -6,7 +6,8 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from mmssl.data.graphs import Graph, SparseMatrix
+from mmssl.data.graphs import Graph
+from mmssl.data.sparse import SparseMatrix
 from mmssl.model.attention import CrossModalAttention
 from mmssl.model.config import BackboneConfig
 from mmssl.model.side_graphs import SideGraphs

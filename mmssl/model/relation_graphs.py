@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mmssl.data.graphs import Adjacency, BipartiteGraph
 from mmssl.data.neighbours import TwoSidedNeighbours
 from mmssl.data.sampling import Batch
+from mmssl.data.sparse import rows_with_entries
 from mmssl.evaluation.ranking import top_k_of_block
 from mmssl.model.config import MMSSLConfig
 from mmssl.model.official import StepwiseRelations
@@ -77,6 +78,11 @@ class RelationGraphs:
             for m in self._modalities
         }
         """What equation 8 gathers along, a modality; a new mapping at every load."""
+        graphs, device = self.graphs.values(), self._device
+        self.joined_users = rows_with_entries((graph.to_users for graph in graphs), device)
+        """As in ``Graphs``."""
+        self.joined_items = rows_with_entries((graph.to_items for graph in graphs), device)
+        """As in ``Graphs``."""
         self.neighbours: dict[str, TwoSidedNeighbours] = {}
         """What steps draw from of ``graphs``; empty where none are drawn."""
         if self._observed_neighbours is not None:

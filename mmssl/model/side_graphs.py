@@ -9,8 +9,8 @@ import torch
 
 from mmssl.data.co_occurrence import cosine_neighbours
 from mmssl.data.dataset import ModalityFeatures
-from mmssl.data.graphs import SparseMatrix
 from mmssl.data.item_graphs import frozen_graph, weighted_sum
+from mmssl.data.sparse import SparseMatrix
 from mmssl.model.config import NeighbourConfig
 
 

@@ -45,6 +45,11 @@ class Graphs:
     """Equation 2."""
     relations: Mapping[str, Graph]
     """Equation 8, a modality."""
+    joined_users: Tensor | None
+    """(n,) int64, ascending: the users of layer 0 that a relation graph gives anything; None for
+    about all of them. Everybody else's relation embeddings are zero."""
+    joined_items: Tensor | None
+    """Likewise, of items."""
     layers: Sequence[Graph]
     """Equation 10, layer 1 first."""
 

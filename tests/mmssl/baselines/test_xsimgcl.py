@@ -6,8 +6,8 @@ from scipy.sparse import csr_array
 from extract.errors import InputError
 from mmssl.baselines.xsimgcl import XSimGCL, XSimGCLConfig
 from mmssl.config import TrainingConfig
-from mmssl.data.graphs import SparseMatrix
 from mmssl.data.sampling import Batch
+from mmssl.data.sparse import SparseMatrix
 
 # User 6 and item 5 have no interaction.
 OBSERVED = np.array(

@@ -9,12 +9,11 @@ from hypothesis.extra.numpy import arrays
 from mmssl.data.graphs import (
     Adjacency,
     BipartiteGraph,
-    SparseMatrix,
     binary,
     csr_arrays,
     csr_tensors,
-    gather_product,
 )
+from mmssl.data.sparse import SparseMatrix
 
 CPU = torch.device("cpu")
 edges = st.tuples(st.integers(1, 7), st.integers(1, 7)).flatmap(
@@ -43,38 +42,6 @@ def test_symmetric_normalisation_divides_by_both_roots(observed):
     by_item = (observed.sum(0, keepdims=True) + 1e-8) ** -0.5
     np.testing.assert_allclose(dense(graph.to_users), observed * by_user * by_item, atol=1e-12)
     np.testing.assert_allclose(dense(graph.to_items), dense(graph.to_users).T, atol=1e-12)
-
-
-@given(edges, st.integers(1, 4))
-def test_the_product_and_its_gradient_are_those_of_the_dense_matrix(observed, width):
-    weights = observed * np.linspace(0.5, 2, observed.size).reshape(observed.shape)
-    matrix = SparseMatrix(sp.csr_array(weights), CPU, torch.float64)
-    given_ = torch.randn(observed.shape[1], width, dtype=torch.float64, requires_grad=True)
-    upstream = torch.randn(observed.shape[0], width, dtype=torch.float64)
-    product = matrix @ given_
-    product.backward(upstream)
-    np.testing.assert_allclose(product.detach(), weights @ given_.detach().numpy(), atol=1e-12)
-    np.testing.assert_allclose(given_.grad, weights.T @ upstream.numpy(), atol=1e-12)
-
-
-@given(edges)
-def test_the_product_without_csr_kernels_is_the_same(observed):
-    matrix = sp.csr_array(observed * 1.5)
-    rows, columns = matrix.tocoo().coords
-    given_ = torch.randn(observed.shape[1], 3, dtype=torch.float64)
-    product = gather_product(
-        torch.as_tensor(rows, dtype=torch.int64),
-        torch.as_tensor(columns, dtype=torch.int64),
-        torch.as_tensor(matrix.data),
-        given_,
-        observed.shape[0],
-    )
-    np.testing.assert_allclose(product, matrix @ given_.numpy(), atol=1e-12)
-
-
-def test_half_precision_input_is_multiplied_in_the_matrix_precision():
-    matrix = SparseMatrix(sp.csr_array(np.eye(2)), CPU, torch.float32)
-    assert (matrix @ torch.ones(2, 1, dtype=torch.bfloat16)).dtype == torch.float32
 
 
 @given(edges)

@@ -6,7 +6,8 @@ import scipy.sparse as sp
 import torch
 
 from mmssl.data.dataset import ModalityFeatures
-from mmssl.data.graphs import BipartiteGraph, SparseMatrix
+from mmssl.data.graphs import BipartiteGraph
+from mmssl.data.sparse import SparseMatrix
 from mmssl.model.config import NeighbourConfig
 from mmssl.model.propagation import propagate
 from mmssl.model.side_graphs import SideGraphs, build_side_graphs
