@@ -1,12 +1,15 @@
 """Hypothesis without deadlines, and a small synthetic dataset: for tests, never for claims."""
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import settings
 
+from extract.device import resolve_device
 from mmssl.data.dataset import Dataset
 from mmssl.data.prepare import prepare
 from mmssl.data.prepare_config import PrepareConfig
@@ -50,6 +53,15 @@ def dataset_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def dataset(dataset_folder: Path) -> Dataset:
     return Dataset.open(dataset_folder)
+
+
+@pytest.fixture(scope="session")
+def accelerator() -> torch.device:
+    """This machine's GPU, or what MMSSL_ACCELERATOR names; without one the test is skipped."""
+    device = resolve_device(os.environ.get("MMSSL_ACCELERATOR", "auto"))
+    if device.type == "cpu" and "MMSSL_ACCELERATOR" not in os.environ:
+        pytest.skip("no GPU here")
+    return device
 
 
 def write_clip(
