@@ -406,7 +406,8 @@ def test_a_compiled_run_is_recorded_and_not_mixed_with_another(run, tmp_path, mo
             return float(len(raw))
 
         def encode(self, batch):
-            return self.model(torch.tensor(batch).unsqueeze(1)) - self.model.bias
+            lengths = torch.tensor(batch, device=self.model.weight.device)
+            return self.model(lengths.unsqueeze(1)) - self.model.bias
 
         def fingerprint(self):
             return {"factor": 3}
