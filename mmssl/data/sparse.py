@@ -75,8 +75,14 @@ def by_bags(matrix: sp.csr_array, device: torch.device, dtype: torch.dtype) -> _
         # A table without a row, or of rows without a number, is no table to torch.
         if not n_columns or not dense.shape[1]:
             return dense.new_zeros(n_rows, dense.shape[1])
+        # Of a table that wants a gradient, torch would note down what its own backward needs.
         return embedding_bag(
-            columns, dense, offsets, mode="sum", per_sample_weights=values, include_last_offset=True
+            columns,
+            dense.detach(),
+            offsets,
+            mode="sum",
+            per_sample_weights=values,
+            include_last_offset=True,
         )
 
     return product
