@@ -1,8 +1,8 @@
 """Constant sparse matrices times dense ones: on each kind of device by what is fast there."""
 
 import warnings
-from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse as sp
@@ -10,121 +10,143 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-# The share of rows beyond which all are taken.
+# The share of rows beyond which all are taken: about where picking them costs what it saves.
 _NEARLY_ALL = 0.75
-
-_Product: TypeAlias = Callable[[Tensor], Tensor]
-"""(columns, d) contiguous -> (rows, d), without a gradient."""
 
 
 class SparseMatrix:
     """A constant sparse matrix on one device; its product with a dense one is differentiable."""
 
     def __init__(self, matrix: sp.csr_array, device: torch.device, dtype: torch.dtype) -> None:
+        """Copy what is needed of ``matrix``, (rows, columns), to the device."""
         matrix = sp.csr_array(matrix)
         self.shape = matrix.shape
         self.has_entry = np.diff(matrix.indptr) > 0
         """(rows,) bool: whether a row has an entry; of any other the product is zero."""
         self._dtype = dtype
-        product = product_kernel(device, dtype)
-        self._product = product(matrix, device, dtype)
+        kernel = kernel_of(device, dtype)
+        self._kernel = kernel(matrix, device, dtype)
         # Kept, so that the backward is one sparse product too: PyTorch's own builds what it needs
         # again in every step.
-        self._transposed = product(sp.csr_array(matrix.T), device, dtype)
+        self._transposed = kernel(sp.csr_array(matrix.T), device, dtype)
 
     def __matmul__(self, dense: Tensor) -> Tensor:
-        """The product with ``dense`` (columns, d): (rows, d); gradients flow to ``dense``."""
-        # Sparse kernels know no half precision: under autocast the product stays in the matrix's.
-        dense = dense.to(self._dtype)
-        with torch.autocast(dense.device.type, enabled=False):
-            product: Tensor = _SparseProduct.apply(dense, self._product, self._transposed)
+        """The product with ``dense`` (columns, d): (rows, d); gradients flow to ``dense``.
+
+        Raises:
+            ValueError: ``dense`` does not have as many rows as the matrix has columns.
+        """
+        if dense.ndim != 2 or len(dense) != self.shape[1]:
+            raise ValueError(f"a matrix of {self.shape} times a tensor of {tuple(dense.shape)}")
+        # Sparse kernels know no half precision: under autocast, too, the product stays in the
+        # matrix's.
+        product: Tensor = _SparseProduct.apply(
+            dense.to(self._dtype), self._kernel, self._transposed
+        )
         return product
+
+
+class Kernel(Protocol):
+    """How products of one matrix are computed; all kinds come to the same but for rounding."""
+
+    def __init__(self, matrix: sp.csr_array, device: torch.device, dtype: torch.dtype) -> None: ...
+
+    def __call__(self, dense: Tensor) -> Tensor:
+        """(columns, d), contiguous, of the matrix's type -> (rows, d), without a gradient."""
 
 
 class _SparseProduct(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, dense: Tensor, product: _Product, transposed: _Product) -> Tensor:
-        ctx.product, ctx.transposed = product, transposed
-        return product(dense.contiguous())
+    def forward(ctx: Any, dense: Tensor, kernel: Kernel, transposed: Kernel) -> Tensor:
+        ctx.kernel, ctx.transposed = kernel, transposed
+        with torch.autocast(dense.device.type, enabled=False):
+            return kernel(dense.contiguous())
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return _SparseProduct.apply(gradients[0], ctx.transposed, ctx.product), None, None
+        return _SparseProduct.apply(gradients[0], ctx.transposed, ctx.kernel), None, None
 
 
-def product_kernel(
-    device: torch.device, dtype: torch.dtype
-) -> Callable[[sp.csr_array, torch.device, torch.dtype], _Product]:
-    """What makes the product of a matrix on a device; all come to the same but for rounding."""
+def kernel_of(device: torch.device, dtype: torch.dtype) -> type[Kernel]:
+    """The kind for a device and a type of number."""
     if device.type == "mps":
-        return by_gathering
+        return GatheringKernel
     if device.type == "cpu" and dtype == torch.float32:
-        return by_bags
-    return by_csr
+        return BagKernel
+    return CsrKernel
 
 
-def by_bags(matrix: sp.csr_array, device: torch.device, dtype: torch.dtype) -> _Product:
-    """Each row is a bag of embeddings: on a CPU, two to five times faster than a CSR product.
+class BagKernel:
+    """Each row is a bag of embeddings: on a CPU, two to five times faster at a width of 64.
 
-    Of float64 it is not, since its kernels that fetch ahead are for shorter numbers.
+    That is of float32, for which torch's kernel fetches ahead; of float64 it is no clear gain.
     """
-    offsets, columns, values = _csr_tensors(matrix, device, dtype)
-    n_rows, n_columns = matrix.shape
 
-    def product(dense: Tensor) -> Tensor:
+    def __init__(self, matrix: sp.csr_array, device: torch.device, dtype: torch.dtype) -> None:
+        self._shape = matrix.shape
+        self._offsets, self._columns, self._values = _csr_tensors(matrix, device, dtype)
+
+    def __call__(self, dense: Tensor) -> Tensor:
+        """As in ``Kernel``."""
         # A table without a row, or of rows without a number, is no table to torch.
-        if not n_columns or not dense.shape[1]:
-            return dense.new_zeros(n_rows, dense.shape[1])
+        if not self._shape[1] or not dense.shape[1]:
+            return dense.new_zeros(self._shape[0], dense.shape[1])
         # Of a table that wants a gradient, torch would note down what its own backward needs.
         return embedding_bag(
-            columns,
+            self._columns,
             dense.detach(),
-            offsets,
+            self._offsets,
             mode="sum",
-            per_sample_weights=values,
+            per_sample_weights=self._values,
             include_last_offset=True,
         )
 
-    return product
 
-
-def by_csr(matrix: sp.csr_array, device: torch.device, dtype: torch.dtype) -> _Product:
+class CsrKernel:
     """PyTorch's product with a matrix of compressed rows: MKL's, or cuSPARSE's."""
-    offsets, columns, values = _csr_tensors(matrix, device, dtype)
-    with warnings.catch_warnings():
-        # The one kind of warning here says that CSR is in beta; the tests hold what we use of it.
-        warnings.simplefilter("ignore", UserWarning)
-        # Not checked for being a valid CSR matrix: scipy built it.
-        compressed = torch.sparse_csr_tensor(
-            offsets, columns, values, size=matrix.shape, check_invariants=False
-        )
-    return lambda dense: compressed @ dense
+
+    def __init__(self, matrix: sp.csr_array, device: torch.device, dtype: torch.dtype) -> None:
+        offsets, columns, values = _csr_tensors(matrix, device, dtype)
+        with warnings.catch_warnings():
+            # The one kind of warning here says that CSR is in beta; the tests hold what we use.
+            warnings.simplefilter("ignore", UserWarning)
+            # Not checked for being a valid CSR matrix: scipy built it.
+            self._matrix = torch.sparse_csr_tensor(
+                offsets, columns, values, size=matrix.shape, check_invariants=False
+            )
+
+    def __call__(self, dense: Tensor) -> Tensor:
+        """As in ``Kernel``."""
+        return self._matrix @ dense
 
 
-def by_gathering(matrix: sp.csr_array, device: torch.device, dtype: torch.dtype) -> _Product:
+class GatheringKernel:
     """Rows are gathered and added up, which needs no sparse kernel: Apple's GPUs have none."""
-    n_rows = matrix.shape[0]
-    rows, columns = (torch.as_tensor(at, dtype=torch.int64) for at in matrix.tocoo().coords)
-    rows, columns = rows.to(device), columns.to(device)
-    values = torch.as_tensor(matrix.data, dtype=dtype).to(device)
 
-    def product(dense: Tensor) -> Tensor:
-        gathered = values[:, None] * dense[columns]
-        return dense.new_zeros(n_rows, dense.shape[1]).index_add(0, rows, gathered)
+    def __init__(self, matrix: sp.csr_array, device: torch.device, dtype: torch.dtype) -> None:
+        self._n_rows = matrix.shape[0]
+        rows, columns = matrix.tocoo().coords
+        self._rows = torch.as_tensor(rows, dtype=torch.int64, device=device)
+        self._columns = torch.as_tensor(columns, dtype=torch.int64, device=device)
+        self._values = torch.as_tensor(matrix.data, dtype=dtype, device=device)
 
-    return product
+    def __call__(self, dense: Tensor) -> Tensor:
+        """As in ``Kernel``."""
+        gathered = self._values[:, None] * dense[self._columns]
+        total = dense.new_zeros(self._n_rows, dense.shape[1])
+        return total.index_add(0, self._rows, gathered)
 
 
 def _csr_tensors(
     matrix: sp.csr_array, device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Offsets (rows + 1,), columns (nnz,) and values (nnz,)."""
+    """Offsets (rows + 1,), columns (nnz,) and values (nnz,), copied."""
     # 32-bit indices are what the CPU's sparse kernels take without a conversion.
     index = torch.int32 if max(matrix.nnz, *matrix.shape) < 2**31 else torch.int64
     return (
-        torch.as_tensor(matrix.indptr, dtype=index, device=device),
-        torch.as_tensor(matrix.indices, dtype=index, device=device),
-        torch.as_tensor(matrix.data, dtype=dtype, device=device),
+        torch.tensor(matrix.indptr, dtype=index, device=device),
+        torch.tensor(matrix.indices, dtype=index, device=device),
+        torch.tensor(matrix.data, dtype=dtype, device=device),
     )
 
 
@@ -138,6 +160,6 @@ def rows_with_entries(matrices: Iterable[SparseMatrix], device: torch.device) ->
     if not has_entry:
         return None
     rows = np.logical_or.reduce(has_entry)
-    if rows.mean() > _NEARLY_ALL:
+    if rows.sum() > _NEARLY_ALL * len(rows):
         return None
     return torch.from_numpy(rows.nonzero()[0]).to(device)

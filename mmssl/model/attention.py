@@ -25,8 +25,7 @@ class CrossModalAttention(nn.Module):
         super().__init__()
         self.heads = heads
         self.is_by_row = kind != "scrambled"
-        """Whether a row's Z depends on the same row of the relations alone; then of zeros it is
-        zero."""
+        """Whether a row of Z depends on no other row, so that rows may be left out."""
         self.w_cat = nn.Parameter(torch.empty(heads * dim, dim))
         parameters = [self.w_cat]
         # What reaches nothing does not exist: W_q and W_k under `identity`, W_k when scrambled.

@@ -451,3 +451,31 @@ def raws():
         tone = 0.4 * np.sin(2 * np.pi * pitch * time) + 0.02 * rng.standard_normal(len(time))
         sounds.append(Waveform(tone.astype(np.float32), rate))
     return {"image": pictures, "text": texts, "audio": sounds}
+
+
+@pytest.fixture(scope="module")
+def words_plugin(tmp_path_factory):
+    """An installed distribution that offers the encoder ``plugin:word-lengths``."""
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "word_lengths.py").write_text(
+        "import torch\n"
+        "from extract import Encoder\n"
+        "class WordLengths(Encoder):\n"
+        "    modalities, space = ('text',), 'word-lengths'\n"
+        "    def __init__(self, most='5'): self.dim = int(most)\n"
+        "    def preprocess(self, raw):\n"
+        "        return [min(len(word), self.dim) for word in raw.split()]\n"
+        "    def encode(self, batch):\n"
+        "        rows = [torch.bincount(torch.tensor(v), minlength=self.dim + 1) for v in batch]\n"
+        "        return torch.stack(rows)[:, 1:].double()\n"
+        "    def fingerprint(self): return {'most': self.dim}\n"
+    )
+    info = folder / "word_lengths-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: word-lengths\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[mmssl.encoders]\nword-lengths = word_lengths:WordLengths\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield

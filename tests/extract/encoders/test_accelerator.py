@@ -7,11 +7,7 @@ import torch
 import extract
 from extract.encoders.registry import load_encoder
 from extract.errors import InputError
-from tests.extract.encoders.test_families import (
-    FAMILIES,
-    Folders,
-    words_plugin,  # noqa: F401 - a fixture
-)
+from tests.extract.encoders.test_families import FAMILIES, Folders
 
 # What an encoder says that takes no other device than the CPU, or that is not installed.
 NOT_HERE = ("runs on", "needs the extra")
@@ -19,14 +15,7 @@ NOT_HERE = ("runs on", "needs the extra")
 
 @pytest.mark.parametrize(("template", "modality"), FAMILIES, ids=[f"{u}-{m}" for u, m in FAMILIES])
 def test_its_vectors_are_those_of_the_cpu(
-    template,
-    modality,
-    tiny,
-    load,
-    encode,
-    raws,
-    words_plugin,  # noqa: F811
-    accelerator,
+    template, modality, tiny, load, encode, raws, words_plugin, accelerator
 ):
     for backend in ("onnx", "openvino"):
         if f"backend={backend}" in template:

@@ -73,34 +73,6 @@ FAMILIES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def words_plugin(tmp_path_factory):
-    """An installed distribution that offers the encoder ``plugin:word-lengths``."""
-    folder = tmp_path_factory.mktemp("site")
-    (folder / "word_lengths.py").write_text(
-        "import torch\n"
-        "from extract import Encoder\n"
-        "class WordLengths(Encoder):\n"
-        "    modalities, space = ('text',), 'word-lengths'\n"
-        "    def __init__(self, most='5'): self.dim = int(most)\n"
-        "    def preprocess(self, raw):\n"
-        "        return [min(len(word), self.dim) for word in raw.split()]\n"
-        "    def encode(self, batch):\n"
-        "        rows = [torch.bincount(torch.tensor(v), minlength=self.dim + 1) for v in batch]\n"
-        "        return torch.stack(rows)[:, 1:].double()\n"
-        "    def fingerprint(self): return {'most': self.dim}\n"
-    )
-    info = folder / "word_lengths-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: word-lengths\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[mmssl.encoders]\nword-lengths = word_lengths:WordLengths\n"
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
-        yield
-
-
 @pytest.fixture
 def save(tmp_path):
     """``save(modality, rows)``: an item table of (id, medium); media without loss beside it."""

@@ -6,17 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from mmssl.data import sparse
 from mmssl.data.sparse import (
+    BagKernel,
+    CsrKernel,
+    GatheringKernel,
     SparseMatrix,
-    by_bags,
-    by_csr,
-    by_gathering,
-    product_kernel,
+    kernel_of,
     rows_with_entries,
 )
 
 CPU = torch.device("cpu")
-KERNELS = [by_bags, by_csr, by_gathering]
+KERNELS = [BagKernel, CsrKernel, GatheringKernel]
 patterns = st.tuples(st.integers(1, 7), st.integers(1, 7)).flatmap(
     lambda shape: arrays(np.int8, shape, elements=st.integers(0, 1))
 )
@@ -71,10 +72,10 @@ def test_not_a_number_reaches_the_rows_that_gather_it_and_no_other(kernel):
 
 def test_each_kind_of_device_has_its_kernel():
     single, double = torch.float32, torch.float64
-    assert product_kernel(torch.device("cpu"), single) is by_bags
-    assert product_kernel(torch.device("cpu"), double) is by_csr
-    assert product_kernel(torch.device("cuda", 0), single) is by_csr
-    assert product_kernel(torch.device("mps"), single) is by_gathering
+    assert kernel_of(torch.device("cpu"), single) is BagKernel
+    assert kernel_of(torch.device("cpu"), double) is CsrKernel
+    assert kernel_of(torch.device("cuda", 0), single) is CsrKernel
+    assert kernel_of(torch.device("mps"), single) is GatheringKernel
 
 
 def test_operands_and_gradients_may_lie_in_memory_in_any_way():
@@ -115,10 +116,33 @@ def test_half_precision_input_is_multiplied_in_the_matrix_precision():
     assert (matrix @ torch.ones(2, 1, dtype=torch.bfloat16)).dtype == torch.float32
 
 
-def test_under_autocast_the_product_keeps_the_matrix_precision():
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_under_autocast_product_and_gradient_keep_the_matrix_precision(kernel, monkeypatch):
+    monkeypatch.setattr(sparse, "kernel_of", lambda *_: kernel)
     matrix = SparseMatrix(sp.csr_array(np.eye(2)), CPU, torch.float32)
+    # One more bit than bfloat16 has.
+    value = 1 + 2**-12
+    dense = torch.full((2, 1), value, requires_grad=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert (matrix @ torch.full((2, 1), 1 + 2**-12)).tolist() == [[1 + 2**-12]] * 2
+        product = matrix @ dense
+        (gradient,) = torch.autograd.grad(product, dense, torch.full((2, 1), value))
+    assert product.tolist() == gradient.tolist() == [[value]] * 2
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("shape", [(2, 1), (4, 1), (3,), (3, 1, 1)])
+def test_an_operand_that_does_not_fit_is_refused(kernel, shape, monkeypatch):
+    monkeypatch.setattr(sparse, "kernel_of", lambda *_: kernel)
+    matrix = SparseMatrix(sp.csr_array((2, 3)), CPU, torch.float32)
+    with pytest.raises(ValueError, match=r"a matrix of \(2, 3\) times a tensor of"):
+        matrix @ torch.ones(shape)
+
+
+def test_a_matrix_keeps_nothing_of_what_it_was_made_from():
+    given_ = sp.csr_array(np.array([[1.0, 2.0]], dtype=np.float32))
+    matrix = SparseMatrix(given_, CPU, torch.float32)
+    given_.data[:], given_.indices[:] = 0, 0
+    assert (matrix @ torch.eye(2)).tolist() == [[1, 2]]
 
 
 def matrices(*patterns: list[list[int]]) -> list[SparseMatrix]:
@@ -137,3 +161,25 @@ def test_nearly_all_rows_are_not_picked():
     assert rows_with_entries(matrices([[1], [1], [1], [0]]), CPU).tolist() == [0, 1, 2]
     assert rows_with_entries(matrices([[1], [1], [1], [1], [0]]), CPU) is None
     assert rows_with_entries([], CPU) is None
+
+
+def test_a_matrix_without_rows_has_none_to_pick():
+    nothing = SparseMatrix(sp.csr_array((0, 2)), CPU, torch.float32)
+    assert rows_with_entries([nothing], CPU).tolist() == []
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (3, 0), (0, 3)])
+def test_a_device_s_products_are_the_cpu_s(shape, accelerator):
+    weights = np.arange(1.0, 1 + np.prod(shape)).reshape(shape)
+    upstream = torch.randn(shape[0], 5)
+    results = []
+    for device in (CPU, accelerator):
+        matrix = SparseMatrix(sp.csr_array(weights), device, torch.float32)
+        dense = torch.linspace(-1, 1, 5 * shape[1]).view(5, shape[1]).T.to(device).requires_grad_()
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            product = matrix @ dense
+        (gradient,) = torch.autograd.grad(product, dense, upstream.to(device))
+        (expanded,) = torch.autograd.grad((matrix @ dense).sum(), dense)
+        results.append([tensor.detach().cpu() for tensor in (product, gradient, expanded)])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
