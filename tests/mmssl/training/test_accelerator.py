@@ -72,7 +72,7 @@ def losses(config: TrainingConfig, dataset, device: torch.device, epochs=2) -> l
             values += [learner.step(learner.sampler.draw()) for _ in range(len(learner.sampler))]
             model.end_epoch(epoch)
     model.eval()
-    return [*values, {"scores": model.score()(torch.arange(40)).cpu()}]
+    return [*values, {"scores": model.score()(torch.arange(40)).detach().cpu()}]
 
 
 VARIANTS = [
