@@ -25,7 +25,7 @@ from mmssl.recommend.commands import export, pull, push
 from mmssl.recommend.list_commands import explain, recommend, similar
 from mmssl.report.command import report
 from mmssl.serve.command import serve
-from mmssl.training.command import train
+from mmssl.training.command import TrainCommand, train
 from mmssl.tuning.command import tune
 
 app = typer.Typer(
@@ -64,7 +64,8 @@ def run(application: typer.Typer, arguments: list[str]) -> NoReturn:
     except InputError as error:
         fail(str(error), error.exit_code)
     except typer.TyperException as error:
-        fail(error.format_message())
+        # What pydantic puts before a message of Typer's own.
+        fail(error.format_message().replace(": Value error, ", ": "))
     except (typer.Abort, KeyboardInterrupt):
         result = 130
     except BrokenPipeError:
@@ -271,7 +272,7 @@ for command in (
     *(export, push, pull),
     *(report, serve),
 ):
-    app.command()(command)
+    app.command(cls=TrainCommand if command is train else None)(command)
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Errors that are meant for people: the front door prints them as one line, without a traceback."""
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 
@@ -44,16 +45,27 @@ def require_extra(extra: str, needed_by: str, *modules: str) -> None:
 _SHOWN = 10
 
 
+def did_you_mean(name: str, valid: Sequence[str], likeness: float = 0.6) -> str:
+    """``" (did you mean 'x'?)"`` for the closest valid name; empty where none is close.
+
+    Args:
+        name: what was written.
+        valid: what could have been.
+        likeness: how close is close, from 0, anything, to 1, the same.
+    """
+    import difflib
+
+    close = difflib.get_close_matches(name, valid, n=1, cutoff=likeness)
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
 def nearest(name: str, valid: "list[str] | tuple[str, ...]", see_all: str = "") -> str:
     """``" (did you mean 'x'?)"`` for the closest valid name, or the valid ones when none is close.
 
     Of many only the first ten are named; ``see_all`` is the command that lists all of them.
     """
-    import difflib
-
-    close = difflib.get_close_matches(name, valid, n=1)
-    if close:
-        return f" (did you mean '{close[0]}'?)"
+    if close := did_you_mean(name, valid):
+        return close
     names = sorted(valid)
     if len(names) > _SHOWN + 2:
         see = f"; see all: {see_all}" if see_all else ""

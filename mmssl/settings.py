@@ -114,7 +114,7 @@ def first_problem(error: ValidationError, configuration: type[BaseModel]) -> str
     location = [str(part) for part in problem["loc"] if part not in _UNION_BRANCHES]
     name = ".".join(location)
     if problem["type"] == "extra_forbidden":
-        return f"unknown setting '{name}'; {_nearest_setting(location, configuration)}"
+        return f"unknown setting '{name}'; {nearest_setting(location, configuration)}"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "model_type":
         message = "this is a section; write its settings as `key: value` lines below it"
@@ -134,7 +134,7 @@ _UNION_BRANCHES = (
 )
 
 
-def _nearest_setting(location: Sequence[str], configuration: type[BaseModel]) -> str:
+def nearest_setting(location: Sequence[str], configuration: type[BaseModel]) -> str:
     """What a person may have meant by a path of keys that does not exist."""
     known = list(setting_names(configuration))
     last = location[-1]

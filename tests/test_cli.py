@@ -94,8 +94,9 @@ def test_no_command_at_all_prints_the_help():
     [
         (["extrakt"], "extrakt"),
         (["train", "--confg", "x.yaml"], "--confg"),
+        (["train", "--device"], "error: Option '--device' requires an argument"),
         (["recommend"], "--out"),
-        (["evaluate", "--split", "training"], "training"),
+        (["evaluate", "--split", "training"], "'--split': 'training' is not one of 'val', 'test'"),
         (["recommend", "--out", "x.csv", "--top-k", "many"], "--top-k"),
         (["prepare", "--features", "image"], "NAME=PATH"),
         (["train", "--project", "no/such/folder"], "no/such/folder"),

@@ -109,7 +109,9 @@ def _program() -> str:
 
 
 def _next_commands(place: Project, run: Path) -> list[str]:
-    at = "" if place.root == Path("quickstart") else f" --project {shlex.quote(str(place.root))}"
+    # Where the working folder is a project itself, that is the one that a bare command takes.
+    bare = place.root == Path("quickstart") and not Project(Path()).items.exists()
+    at = "" if bare else f" --project {shlex.quote(str(place.root))}"
     return [
         f"extract --modality image{at}",
         f"train{at} seed=2",

@@ -26,13 +26,15 @@ class ComparisonResult:
     """On validation, or on the test split where that was read."""
     markdown: str
     test_reads: int
-    """How often the test split of this dataset was read so far."""
+    """How often the test split in ``data`` was read so far."""
+    data: Path
+    """The dataset's folder; a copy of it counts its own readings."""
 
     def lines(self) -> list[str]:
         """The table for people."""
         return [
             *self.markdown.splitlines(),
-            f"the test split of this dataset was read {self.test_reads} time(s) so far",
+            f"the test split in {self.data} was read {self.test_reads} time(s) so far",
             f"tables and plot: {self.path}",
         ]
 
@@ -118,4 +120,4 @@ def _write(plan: ComparisonPlan, table: Table, out: Path, dataset: Dataset) -> C
     write_table(table.groups, out / f"groups-{split}.csv")
     write_text(out / f"table-{split}.md", text)
     plot_table(table, plan, out / f"table-{split}.png")
-    return ComparisonResult(out, table, text, dataset.test_reads())
+    return ComparisonResult(out, table, text, dataset.test_reads(), dataset.path)

@@ -9,6 +9,7 @@ from mmssl.data.filters import Removed, drop_duplicates, k_core, keep_rated
 from mmssl.data.interactions import InteractionTable
 from mmssl.data.prepare_config import PrepareConfig
 from mmssl.data.splits import TEMPORAL_RULES
+from mmssl.wording import counted
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,8 @@ def _filtered(
             first = frame.row(int(unknown.arg_true()[0]), named=True)
             message = (
                 f"{table.path}, row {first['row']}: item '{first['item']}' is in neither the item"
-                f" table nor the features; {int(unknown.sum()):,} interactions with"
-                f" {frame['item'].filter(unknown).n_unique():,} such items"
+                f" table nor the features; {counted(int(unknown.sum()), 'interaction')}"
+                f" with {counted(frame['item'].filter(unknown).n_unique(), 'such item')}"
             )
             if policy == "error":
                 raise InputError(f"{message}; --unknown-items drop or keep goes on without or with")

@@ -8,6 +8,7 @@ from extract.files import atomic_folder
 from mmssl.data.formats.base import WritableFormat
 from mmssl.data.formats.registry import AUTO, find_format, source_format
 from mmssl.data.interactions import InvalidRows
+from mmssl.wording import counted
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,13 @@ class ConvertReport:
     def lines(self) -> list[str]:
         """The report as lines of text for people."""
         parts = ", ".join(
-            f"{count:,} {'interactions' if name == 'interactions' else name}"
+            f"{counted(count, 'interaction') if name == 'interactions' else f'{count:,} {name}'}"
             for name, count in self.interactions.items()
         )
         modalities = f"; {', '.join(self.modalities)}" if self.modalities else ""
         return [
-            f"{self.source}: read as {self.read_as}: {self.users:,} users, {self.items:,} items,"
-            f" {parts}{modalities}",
+            f"{self.source}: read as {self.read_as}: {counted(self.users, 'user')},"
+            f" {counted(self.items, 'item')}, {parts}{modalities}",
             *self.notes,
             f"{self.out}: written as {self.written_as}",
         ]

@@ -128,7 +128,9 @@ class Dataset:
         return test
 
     def test_reads(self) -> int:
-        """How often this test split was read; readings of other splits in this folder don't count.
+        """How often this test split was read in this folder; those of other splits don't count.
+
+        The record lies in the folder: a copy of the dataset made elsewhere counts anew.
 
         Raises:
             InputError: ``test_reads.jsonl`` is broken; the message names the line.

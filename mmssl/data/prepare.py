@@ -22,6 +22,7 @@ from mmssl.data.manifest import Counts, Manifest, ModalityEntry, Source, content
 from mmssl.data.prepare_config import PARTS, PrepareConfig, refuse_modality_name
 from mmssl.data.splits import split_interactions
 from mmssl.data.writer import content_digests, refuse_foreign_folder, write_dataset, write_files
+from mmssl.wording import counted
 
 __all__ = ["PrepareConfig", "PrepareReport", "prepare"]
 
@@ -42,24 +43,24 @@ class PrepareReport:
         """The report as lines of text for people."""
         counts = self.manifest.counts
         lines = [
-            f"{removed.step}: removed {removed.interactions:,} interactions,"
-            f" {removed.users:,} users, {removed.items:,} items"
+            f"{removed.step}: removed {counted(removed.interactions, 'interaction')},"
+            f" {counted(removed.users, 'user')}, {counted(removed.items, 'item')}"
             for removed in self.manifest.removed
         ]
-        lines.append(f"{counts.users:,} users, {counts.items:,} items")
+        lines.append(f"{counted(counts.users, 'user')}, {counted(counts.items, 'item')}")
         lines.append(
             f"{counts.train:,} / {counts.val:,} / {counts.test:,} interactions"
             " (training / validation / test)"
         )
         lines.append(
-            f"without training interaction: {counts.items_without_training:,} items,"
-            f" {counts.users_without_training:,} users"
+            f"without training interaction: {counted(counts.items_without_training, 'item')},"
+            f" {counted(counts.users_without_training, 'user')}"
         )
         for modality, entry in self.manifest.modalities.items():
             missing = counts.items - entry.present
             lines.append(
-                f"{modality}: {entry.dim} dimensions, {entry.present:,} items, missing for"
-                f" {missing:,} ({missing / counts.items:.1%})"
+                f"{modality}: {entry.dim} dimensions, {counted(entry.present, 'item')},"
+                f" missing for {missing:,} ({missing / counts.items:.1%})"
             )
         lines += [f"warning: {warning}" for warning in self.warnings]
         state = "written" if self.written else "already there, unchanged"

@@ -20,6 +20,7 @@ from mmssl.evaluation.ranking import InnerProduct, Score, scored_blocks
 from mmssl.evaluation.ranks import RelevantItems, may_have_hits, ranks_of
 from mmssl.processes import ONE, Processes
 from mmssl.recommend.model_folder import SavedModel
+from mmssl.wording import counted
 
 Split: TypeAlias = Literal["val", "test"]
 
@@ -146,16 +147,19 @@ class EvaluationResult:
         width = max(len(name) for name in self.metrics)
         # Popularity beside itself would be the same column twice.
         beside = {} if facts["model"] == "popularity" else self.popularity
+        left_out = facts["users_left_out"]
+        without = f"{left_out:,} {'has' if left_out == 1 else 'have'} no item in it and"
+        without += f" {'is' if left_out == 1 else 'are'} left out; "
         return [
-            f"{facts['model']} on {facts['data']}, {facts['split']} split: {self.users:,} users"
-            f" ({facts['users_left_out']:,} without an item in it left out),"
-            f" {' and '.join(facts['masked'])} masked",
+            f"{facts['model']} on {facts['data']}, {facts['split']} split:"
+            f" {counted(self.users, 'user')}; {without if left_out else ''}"
+            f"{' and '.join(facts['masked'])} masked",
             " " * width + ("   model  popularity" if beside else "  popularity"),
             *(
                 f"{name:{width}}  {value:.4f}" + (f"      {beside[name]:.4f}" if beside else "")
                 for name, value in self.metrics.items()
             ),
-            f"the test split of this dataset was read {facts['test_reads']} time(s) so far",
+            f"the test split in {facts['data']} was read {facts['test_reads']} time(s) so far",
         ]
 
 

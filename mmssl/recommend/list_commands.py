@@ -16,6 +16,7 @@ from extract.errors import InputError
 from mmssl.command_options import ModelOption, ProjectOption, chosen_model, pairs
 
 if TYPE_CHECKING:
+    from mmssl.data.ids import UnknownIdsError
     from mmssl.recommend.cold_start import NewItems
     from mmssl.recommend.model_folder import SavedModel
 
@@ -105,6 +106,7 @@ def recommend(
     device: DeviceOption = "auto",
 ) -> None:
     """Write the items that suit each user best, with the original ids."""
+    from mmssl.data.ids import UnknownIdsError
     from mmssl.recommend.caps import read_caps
     from mmssl.recommend.model_folder import SavedModel
     from mmssl.recommend.recommender import Recommender
@@ -146,7 +148,10 @@ def recommend(
     lines: list[str] = []
     added_users: list[str] = []
     if new_users is not None:
-        saved, added_users, left_out = _with_users(saved, new_users, skip_unknown)
+        try:
+            saved, added_users, left_out = _with_users(saved, new_users, skip_unknown)
+        except UnknownIdsError as error:
+            raise _with_remedy(error) from None
         lines.append(f"new users: {len(added_users):,}, by their histories in {new_users}")
         if left_out:
             lines.append(f"unknown items in these histories skipped: {left_out:,}")
@@ -177,20 +182,30 @@ def recommend(
         known = recommender.user_ids if kind == "user" else recommender.item_ids
         return None if given is None else read_ids(given, known, kind, option)
 
-    report = recommender.recommend_to(
-        out,
-        ids(users, "user", "--users") or added_users or None,
-        top_k,
-        exclude_seen=not include_seen,
-        only_items=added_items if only_new else ids(only_items, "item", "--only-items"),
-        without_items=ids(without_items, "item", "--without-items") or (),
-        skip_unknown=skip_unknown,
-        parts=part or None,
-        caps=caps,
-        progress=sys.stderr.isatty(),
-    )
+    try:
+        report = recommender.recommend_to(
+            out,
+            ids(users, "user", "--users") or added_users or None,
+            top_k,
+            exclude_seen=not include_seen,
+            only_items=added_items if only_new else ids(only_items, "item", "--only-items"),
+            without_items=ids(without_items, "item", "--without-items") or (),
+            skip_unknown=skip_unknown,
+            parts=part or None,
+            caps=caps,
+            progress=sys.stderr.isatty(),
+        )
+    except UnknownIdsError as error:
+        raise _with_remedy(error) from None
     lines += [*(each.line() for each in caps), *report.lines()]
     print(f"model: {chosen}", *lines, sep="\n")
+
+
+def _with_remedy(error: "UnknownIdsError") -> InputError:
+    remedy = "--skip-unknown leaves such out"
+    if error.kind == "user":
+        remedy += "; for users with a history but without training see --new-users"
+    return InputError(f"{error}; {remedy}")
 
 
 def _shown(value: object) -> str:

@@ -1,15 +1,59 @@
 """The command `train`, and how a command ends that a signal stopped."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from extract.commands import DeviceOption
 from extract.errors import InputError
 from mmssl.command_options import ProjectOption, refuse_idle, say
+
+
+class TrainCommand(TyperCommand):
+    """Tells an option from a setting where the one is written as the other."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As Typer does, but for what it says of a setting that is written as an option, and back.
+
+        Raises:
+            InputError: there is no such option, or a setting's name is an option's.
+        """
+        given = list(args)
+        try:
+            rest = super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            # Typer keeps the class of an unknown option to itself.
+            if not hasattr(error, "possibilities"):
+                raise
+            told = f"{error.format_message()}; settings are written KEY=VALUE, without dashes"
+            near = _setting_like(str(getattr(error, "option_name", "")), given)
+            raise InputError(f"{told}; {near}") from None
+        options = {param.name: param for param in self.params if param.opts[0].startswith("-")}
+        for text in ctx.params.get("settings") or ():
+            key, equals, value = text.partition("=")
+            option = options.get(key.replace("-", "_"))
+            if equals and option is not None:
+                name = option.opts[0]
+                flag = getattr(option, "is_flag", False)
+                example = name if flag else f"{name} {shlex.quote(value)}"
+                raise InputError(f"'{text}': no setting but the option {name}; write {example}")
+        return rest
+
+
+def _setting_like(option: str, arguments: list[str]) -> str:
+    """What is said of the settings of the model that is trained, to who took one for an option."""
+    from mmssl.models import DEFAULT_MODEL, MODELS, config_class
+    from mmssl.settings import nearest_setting
+
+    models = [text.removeprefix("model=") for text in arguments if text.startswith("model=")]
+    model = models[-1] if models and models[-1] in MODELS else DEFAULT_MODEL
+    name = option.lstrip("-").replace("-", "_")
+    return nearest_setting(name.split("."), config_class(model, "settings"))
 
 
 class _StoppedError(InputError):

@@ -257,7 +257,15 @@ class Run:
                 evaluation=evaluation,
                 popularity=popularity,
             )
-        return TrainingResult(self.folder.path, best_epoch, evaluation.metrics, popularity.metrics)
+        return TrainingResult(
+            self.folder.path,
+            best_epoch,
+            evaluation.metrics,
+            popularity.metrics,
+            selection_metric=self.config.selection_metric,
+            model=self.config.model,
+            val_interactions=len(self.dataset.val),
+        )
 
     def write_profile(self) -> None:
         """Where the time went, if that was asked for."""

@@ -180,5 +180,8 @@ def _remove(path: Path) -> None:
 def _first_difference(before: str, now: str) -> str:
     for old, new in zip(before.splitlines(), now.splitlines(), strict=False):
         if old != new:
+            if old.startswith(_MARK) and new.startswith(_MARK):
+                there, now = (line.removeprefix(_MARK)[:12] for line in (old, new))
+                return f"dataset {there} there, {now} now"
             return f"'{old.strip(' #')}' there, '{new.strip(' #')}' now"
     return "a shorter or longer configuration"

@@ -1,11 +1,17 @@
 import pytest
 
-from extract.errors import InputError, nearest, require_extra
+from extract.errors import InputError, did_you_mean, nearest, require_extra
 
 
 def test_the_nearest_name_or_the_valid_ones():
     assert nearest("maen", ("max", "mean")) == " (did you mean 'mean'?)"
     assert nearest("zzz", ["b", "a"]) == " (valid: a, b)"
+
+
+def test_only_what_is_close_enough_may_have_been_meant():
+    assert did_you_mean("maen", ("max", "mean")) == " (did you mean 'mean'?)"
+    assert did_you_mean("maen", ("max", "mean"), 0.8) == ""
+    assert did_you_mean("zzz", ["b", "a"]) == ""
 
 
 def test_of_many_names_ten_are_shown():

@@ -12,6 +12,11 @@ from mmssl.evaluation.evaluate import evaluate, protocol
 from mmssl.recommend.model_folder import SavedModel
 from mmssl.recommend.model_info import ModelInfo
 
+UNKNOWN_USER = (
+    "error: 1 unknown user id: 'nobody'; --skip-unknown leaves such out; for users with a history"
+    " but without training see --new-users\n"
+)
+
 
 @pytest.fixture
 def project(dataset, tmp_path):
@@ -166,7 +171,7 @@ def test_recommend_reads_users_from_a_file_and_can_skip_unknown_ones(project, ca
     command = ["recommend", "--project", project, "--users", tmp_path / "users.txt"]
     command += ["--out", tmp_path / "recs.csv"]
     code, out, err = run_cli(capsys, *command)
-    assert (code, out, err) == (2, [], "error: 1 unknown user id: 'nobody'\n")
+    assert (code, out, err) == (2, [], UNKNOWN_USER)
     code, out, _ = run_cli(capsys, *command, "--skip-unknown")
     assert code == 0
     assert out[-1] == "unknown users skipped: 1 ('nobody')"

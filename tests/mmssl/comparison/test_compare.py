@@ -79,6 +79,7 @@ def test_the_table_holds_what_single_trainings_give(compared, data, tmp_path):
     assert 0.8 < other["catalogue_coverage"] <= 1
     assert "bpr.yaml" in row["source"]
     assert result.test_reads == 0
+    assert f"the test split in {data} was read 0 time(s) so far" in result.lines()
     assert not (data / "test_reads.jsonl").exists()
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extract.errors import InputError
-from mmssl.data.ids import IdMap, ordered_ids
+from mmssl.data.ids import IdMap, UnknownIdsError, ordered_ids
 
 
 def test_plain_integers_are_ordered_by_value_so_that_0_to_n_get_their_own_rows():
@@ -52,6 +52,23 @@ def test_unknown_ids_are_counted_and_named():
         IdMap(["a"], "user").rows(["w", "x", "a", "w", "y", "z"])
     with pytest.raises(InputError, match=r"^1 unknown item id: 'w'$"):
         IdMap(["a"]).rows(["w"])
+
+
+def test_known_ids_that_are_like_unknown_ones_are_named():
+    ids = IdMap(["star-yellow-07", "disc-red-01", "7"])
+    with pytest.raises(UnknownIdsError) as told:
+        ids.rows(["star-yelow-07", "nothing", "Disc-red-01"])
+    assert str(told.value) == (
+        "3 unknown item ids: 'star-yelow-07' (did you mean 'star-yellow-07'?), 'nothing',"
+        " 'Disc-red-01' (did you mean 'disc-red-01'?)"
+    )
+    assert told.value.kind == "item"
+
+
+def test_among_very_many_ids_none_is_looked_for():
+    ids = IdMap([f"item-{n}" for n in range(100_001)])
+    with pytest.raises(InputError, match=r"^1 unknown item id: 'item-x'$"):
+        ids.rows(["item-x"])
 
 
 def test_a_repeated_id_is_refused_with_both_rows():

@@ -134,10 +134,10 @@ def test_each_filter_removes_what_it_says(source, tmp_path):
     # s left by the core, r lost its only interaction to the rating; z, which nobody touched, stays.
     assert dataset.item_ids.ids == ["p", "q", "z"]
     assert any(
-        re.search(r"row 8: item 'nowhere' .* 1 interactions with 1 such items \(dropped;", warning)
+        re.search(r"row 8: item 'nowhere' .* 1 interaction with 1 such item \(dropped;", warning)
         for warning in report.warnings
     )
-    assert "duplicates: removed 1 interactions, 0 users, 0 items" in report.lines()
+    assert "duplicates: removed 1 interaction, 0 users, 0 items" in report.lines()
 
 
 def test_items_that_left_by_the_core_leave_though_they_have_features(source, tmp_path, make_store):
@@ -174,7 +174,7 @@ def test_items_are_those_of_table_stores_and_interactions_together(source, tmp_p
     assert dataset.features["image"].present.tolist() == [False, True, False, True, False]
     assert dataset.features["audio"].present.tolist() == [False, False, False, True, False]
     assert dataset.features["image"].encoder == "melstats:64"
-    assert "audio: 3 dimensions, 1 items, missing for 4 (80.0%)" in report.lines()
+    assert "audio: 3 dimensions, 1 item, missing for 4 (80.0%)" in report.lines()
 
 
 @pytest.mark.parametrize("with_table", [True, False])

@@ -1,4 +1,6 @@
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -187,10 +189,12 @@ def test_a_model_stands_beside_popularity_under_the_same_protocol(data, run):
 
 def test_the_lines_show_model_and_popularity_and_how_often_test_was_read(data, run):
     lines = evaluate(run, "val", ks=[2], device="cpu").lines()
-    assert "3 users (1 without an item in it left out), train masked" in lines[0]
+    assert lines[0] == (
+        f"{run} on {data}, val split: 3 users; 1 has no item in it and is left out; train masked"
+    )
     assert lines[1].split() == ["model", "popularity"]
     assert lines[2].split() == ["recall@2", "0.8333", "0.6667"]
-    assert lines[-1] == "the test split of this dataset was read 0 time(s) so far"
+    assert lines[-1] == f"the test split in {data} was read 0 time(s) so far"
     alone = evaluate("popularity", "val", data, ks=[2], device="cpu").lines()
     assert alone[1].split() == ["popularity"]
     assert alone[2].split() == ["recall@2", "0.6667"]
@@ -216,6 +220,25 @@ def test_the_test_split_is_read_once_a_call_and_every_reading_is_told(data, run)
         f"evaluate --model {run} --split test",
         "evaluate --model popularity --split test",
     ]
+
+
+def test_a_copy_of_the_dataset_counts_its_own_readings(data, run, tmp_path):
+    evaluate(run, "test", device="cpu")
+    copy = tmp_path / "copied"
+    shutil.copytree(data, copy, ignore=shutil.ignore_patterns("test_reads.jsonl"))
+    there = evaluate(run, "test", copy, device="cpu")
+    assert there.lines()[-1] == f"the test split in {copy} was read 1 time(s) so far"
+    assert Dataset.open(data).test_reads() == 1
+
+
+def test_the_users_without_an_item_are_told_where_there_are_any(data, run):
+    result = evaluate(run, "val", ks=[2], device="cpu")
+    for left_out, says in (
+        (0, "val split: 3 users; train masked"),
+        (2, "val split: 3 users; 2 have no item in it and are left out; train masked"),
+    ):
+        facts = result.protocol | {"users_left_out": left_out}
+        assert replace(result, protocol=facts).lines()[0].endswith(says)
 
 
 def test_a_call_that_cannot_be_answered_reads_no_test_split(data, run, tmp_path):

@@ -117,7 +117,9 @@ def test_histories_with_items_that_nobody_knows_stop_or_are_shortened(run, capsy
     table, out = tmp_path / "new.csv", tmp_path / "recs.parquet"
     table.write_text("user_id,item_id\nanna,i1\nanna,x\nanna,y\nbert,x\n")
     command = ["recommend", "--model", run, "--out", out, "--new-users", table]
-    assert refused(capsys, *command) == "2 unknown item ids: 'x', 'y'"
+    assert refused(capsys, *command) == (
+        "2 unknown item ids: 'x', 'y'; --skip-unknown leaves such out"
+    )
     frame, lines = listed(capsys, run, out, "--new-users", table, "--skip-unknown", "--top-k", 2)
     assert lines[:2] == [
         f"new users: 2, by their histories in {table}",
@@ -171,7 +173,9 @@ def test_an_id_with_a_comma_is_named_in_a_file(run, capsys, tmp_path):
     )
     assert frame["item_id"].to_list() == ["a,b"]
     command = ["recommend", "--model", run, "--out", out, "--only-items", "a,b"]
-    assert refused(capsys, *command) == "2 unknown item ids: 'a', 'b'"
+    assert refused(capsys, *command) == (
+        "2 unknown item ids: 'a', 'b'; --skip-unknown leaves such out"
+    )
 
 
 @pytest.mark.parametrize(
@@ -280,6 +284,7 @@ def test_similar_writes_a_table(model, run, capsys, tmp_path, suffix):
     ("options", "message"),
     [
         (["--item", "nothing"], "1 unknown item id: 'nothing'"),
+        (["--item", "a,,b"], "1 unknown item id: 'a,,b' (did you mean 'a,b'?)"),
         (["--item", "i3", "--space", "text"], "no space 'text' here; this model has: model, image"),
         (["--item", "i0", "--space", "audio"], "item 'i0' has no audio: nothing is like it there"),
         (["--item", "i3", "--top-k", "0"], "k is the number of similar items and must be at least"),
@@ -315,6 +320,7 @@ def test_explain_says_what_a_score_is_made_of(model, run, capsys, tmp_path):
     [
         (["--user", "u11", "--item", "i1"], "user 'u11' has no training interaction"),
         (["--user", "nobody", "--item", "i1"], "1 unknown user id: 'nobody'"),
+        (["--user", "u111", "--item", "i1"], "1 unknown user id: 'u111' (did you mean 'u11'?)"),
         (["--user", "u1", "--item", "nothing"], "1 unknown item id: 'nothing'"),
         (["--user", "u1", "--item", "i1", "--nearest", "-1"], "--nearest -1: how many items to"),
         (["--user", "u1", "--item", "i1", "--json", "runs"], "runs: "),

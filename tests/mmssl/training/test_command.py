@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from functools import partial
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import yaml
 
 import cli
 from mmssl.data.dataset import Dataset
-from mmssl.models import MODELS
+from mmssl.models import MODELS, config_class
 from mmssl.training import trainer
 from mmssl.training.signals import TrainingInterrupted
 
@@ -91,6 +92,18 @@ def test_print_config_shows_every_setting_and_trains_nothing(project, capsys):
         (["--device", "tpu"], "unknown device"),
         (["--project", ".", "--data", "data", "--out", "x"], "nothing is left for it"),
         (["seeed=1"], "did you mean 'seed'?"),
+        (
+            ["--epochs", "3"],
+            "No such option: --epochs; settings are written KEY=VALUE, without dashes;"
+            " did you mean 'optimiser.epochs'?",
+        ),
+        (["--embedding-dim=3"], "did you mean 'backbone.embedding_dim'?"),
+        (["model=mgcn", "--nieghbours", "3"], "did you mean 'neighbours'?"),
+        (["--zzz"], "without dashes; --print-config shows all settings"),
+        (["--confg", "a.yaml"], "(Possible options: --config, --print-config); settings are"),
+        (["device=cuda"], "'device=cuda': no setting but the option --device; write --device cuda"),
+        (["save-minutes=3"], "the option --save-minutes; write --save-minutes 3"),
+        (["overwrite=true"], "the option --overwrite; write --overwrite\n"),
         (["--out", "items.csv"], "a file stands where the run folder should be"),
         (["--out", "."], "not empty and not a training run"),
         (["--tracker", "tensorbord"], "did you mean 'tensorboard'?"),
@@ -102,6 +115,13 @@ def test_what_is_wrong_is_one_line_and_exit_code_2(project, capsys, arguments, s
     assert code == 2
     assert says in err
     assert err.count("\n") == 1
+
+
+def test_no_setting_is_called_as_an_option():
+    options = set(signature(cli.train).parameters) - {"settings"}
+    assert "save_minutes" in options
+    for name in MODELS:
+        assert options.isdisjoint(config_class(name, "the test").model_fields)
 
 
 def test_of_several_processes_the_first_of_a_machine_says_what_is_wrong(

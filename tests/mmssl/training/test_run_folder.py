@@ -21,8 +21,8 @@ def test_a_new_folder_keeps_its_resolved_configuration(begun):
 
 
 def test_another_dataset_or_setting_is_another_run(begun):
-    with pytest.raises(InputError, match=r"dataset abc' there, .*dataset xyz' now"):
-        begun.check(MMSSLConfig(seed=5), "xyz", overwrite=False)
+    with pytest.raises(InputError, match=r"\(dataset abc there, xyzxyzxyzxyz now\); choose"):
+        begun.check(MMSSLConfig(seed=5), 8 * "xyz", overwrite=False)
     with pytest.raises(InputError, match="'seed: 5' there, 'seed: 6' now"):
         begun.check(MMSSLConfig(seed=6), "abc", overwrite=False)
 
