@@ -15,7 +15,7 @@ from extract.commands import (
     encoders,
     features,
 )
-from extract.errors import InputError
+from extract.errors import ExtractionInterrupted, InputError
 from mmssl import launch
 from mmssl.command_options import ProjectOption
 from mmssl.comparison.command import compare
@@ -252,7 +252,11 @@ def extract(
             check(config)
     without: list[str] = []
     for config in configs:
-        summary = run_extraction(config, progress=sys.stderr.isatty())
+        try:
+            summary = run_extraction(config, progress=sys.stderr.isatty())
+        except ExtractionInterrupted as stop:
+            # Of a KeyboardInterrupt typer would keep the exit code alone.
+            fail(str(stop), 130)
         print(summary, flush=True)
         if not summary.ok:
             without.append(config.modality)

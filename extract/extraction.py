@@ -58,6 +58,7 @@ def run(
         InputError: the table, the encoder or an option cannot be used, or the store at ``out`` was
             made otherwise (the differences are named).
         TooManyErrors: more than ``config.max_errors`` items failed; finished parts are kept.
+        ExtractionInterrupted: Ctrl-C while the local engine encoded; finished parts are kept.
     """
     with remote_errors():
         return _run(config, encoder, progress=progress)

@@ -18,6 +18,7 @@ import extract
 ROOT = Path(__file__).parents[2]
 
 ENCODERS = '''
+import signal
 import numpy as np
 import torch
 from extract import Encoder
@@ -57,6 +58,15 @@ class Motionless(Letters):
     """Cannot be moved."""
     def to(self, device, dtype):
         raise RuntimeError("bolted down")
+
+class Interrupted(Letters):
+    """Ctrl-C at the text with this number."""
+    def __init__(self, at):
+        self.at = int(at)
+    def encode(self, batch):
+        if any(vector[ord("x")] == self.at for vector in batch):
+            signal.raise_signal(signal.SIGINT)
+        return super().encode(batch)
 
 class Broken(Letters):
     """Raises on everything."""
@@ -241,6 +251,23 @@ def test_subfolders_of_a_folder_are_told(folder, extracting):
     Image.new("RGB", (2, 2)).save(folder / "photos/b.png")
     code, out, _ = extracting(*arguments)
     assert (code, "not read: the files in subfolders (1)" in out) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("at", "says"),
+    [
+        (2, "no part of 2 items was finished yet, so nothing is kept; with a smaller"),
+        (5, "2 of 3 parts are finished and kept in f; the same command goes on after them\n"),
+    ],
+)
+def test_an_interruption_says_what_is_kept(folder, extracting, at, says):
+    rows = [{"id": str(n), "text": "x" * n} for n in range(1, 7)]
+    items = write_table(folder / "items.jsonl", rows)
+    arguments = ("--modality", "text", "--items", items, "--out", "f", "--rows-per-part", 2)
+    code, out, err = extracting(*arguments, "--encoder", f"own_encoders:Interrupted?at={at}")
+    assert (code, out) == (130, "")
+    assert err.startswith(f"error: interrupted: {says}")
+    assert err.count("\n") == 1
 
 
 def test_max_errors_ends_with_code_3_and_a_run_goes_on_from_there(folder, extracting):
