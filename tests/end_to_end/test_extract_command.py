@@ -250,7 +250,28 @@ def test_subfolders_of_a_folder_are_told(folder, extracting):
     assert (code, "subfolders are not looked into" in err) == (2, True)
     Image.new("RGB", (2, 2)).save(folder / "photos/b.png")
     code, out, _ = extracting(*arguments)
-    assert (code, "not read: the files in subfolders (1)" in out) == (0, True)
+    assert (code, "not read: what lies in subfolders (1) of the folder" in out) == (0, True)
+    assert "other kinds" not in out
+
+
+def test_what_is_not_taken_of_a_folder_is_told_once(folder, extracting):
+    (folder / "photos/birds").mkdir(parents=True)
+    (folder / "photos/folder.png").mkdir()
+    Image.new("RGB", (2, 2)).save(folder / "photos/b.PNG", format="PNG")
+    for name in ("c.svg", "d.SVG", "notes.txt", "LICENSE", ".DS_Store"):
+        (folder / "photos" / name).touch()
+    (folder / "photos/lost.png").symlink_to("/no/such/place.png")
+    arguments = ("--modality", "image", "--items", "photos", "--out", "f")
+    code, out, _ = extracting(*arguments, "--encoder", "own_encoders:Colour")
+    assert code == 0
+    assert out.splitlines()[2:-1] == [
+        "ok 1, failed 2, missing 0",
+        "  failed 1: not a regular file (folder)",
+        "  failed 1: file not found (a symbolic link that leads nowhere) (lost)",
+        "once that is mended, the command with --update tries the failed again",
+        "not read: files of other kinds (4: .svg 2, no ending 1, .txt 1)",
+        "not read: what lies in subfolders (1) of the folder",
+    ]
 
 
 @pytest.mark.parametrize(
