@@ -42,7 +42,7 @@ def run_parts(
     Raises:
         TooManyErrors: more items failed than ``config.max_errors``, those of whole parts included.
         InputError: the encoder is broken, or the store cannot be written.
-        ExtractionInterrupted: Ctrl-C; what was being written is whole.
+        ExtractionInterrupted: Ctrl-C; finished parts are kept.
     """
     tally = Tally(store, parts, config.max_errors)
     faults = Faults(encoded=tally.encoded)
@@ -95,7 +95,8 @@ def run_parts(
             if written is not None:
                 written.result()
     except KeyboardInterrupt:
-        # Only here: the part that was being written when it came has been waited for.
+        # Only here: the part that was being written has been waited for. Whether it is whole,
+        # `made` knows: polars, while it works in a thread, ends it at a Ctrl-C, too.
         raise ExtractionInterrupted(_what_is_kept(store, parts, len(made))) from None
 
 

@@ -278,7 +278,7 @@ def test_what_is_not_taken_of_a_folder_is_told_once(folder, extracting):
     ("at", "says"),
     [
         (2, "no part of 2 items was finished yet, so nothing is kept; with a smaller"),
-        (5, "2 of 3 parts are finished and kept in f; the same command goes on after them\n"),
+        (5, "{} of 3 parts are finished and kept in f; the same command goes on after them\n"),
     ],
 )
 def test_an_interruption_says_what_is_kept(folder, extracting, at, says):
@@ -287,7 +287,10 @@ def test_an_interruption_says_what_is_kept(folder, extracting, at, says):
     arguments = ("--modality", "text", "--items", items, "--out", "f", "--rows-per-part", 2)
     code, out, err = extracting(*arguments, "--encoder", f"own_encoders:Interrupted?at={at}")
     assert (code, out) == (130, "")
-    assert err.startswith(f"error: interrupted: {says}")
+    # The second may just be being written, and is then lost.
+    finished = len(list((folder / "f").glob("part-*.json")))
+    assert finished in ((1, 2) if at == 5 else (0,))
+    assert err.startswith(f"error: interrupted: {says.format(finished)}")
     assert err.count("\n") == 1
 
 
