@@ -3,30 +3,36 @@
 import os
 import sys
 import time
-from typing import Annotated, Literal, NoReturn
 
-import typer
+try:
+    from typing import Annotated, Literal, NoReturn
 
-from extract.commands import (
-    DeviceOption,
-    IdColumnOption,
-    MediaRootOption,
-    TextTemplateOption,
-    encoders,
-    features,
-)
-from extract.errors import InputError
-from mmssl import launch
-from mmssl.command_options import ProjectOption
-from mmssl.comparison.command import compare
-from mmssl.data.commands import convert, formats, prepare
-from mmssl.evaluation.command import evaluate
-from mmssl.recommend.commands import export, pull, push
-from mmssl.recommend.list_commands import explain, recommend, similar
-from mmssl.report.command import report
-from mmssl.serve.command import serve
-from mmssl.training.command import TrainCommand, train
-from mmssl.tuning.command import tune
+    import typer
+
+    from extract.commands import (
+        DeviceOption,
+        IdColumnOption,
+        MediaRootOption,
+        TextTemplateOption,
+        encoders,
+        features,
+    )
+    from extract.errors import ExtractionInterrupted, InputError
+    from mmssl import launch
+    from mmssl.command_options import ProjectOption
+    from mmssl.comparison.command import compare
+    from mmssl.data.commands import convert, formats, prepare
+    from mmssl.evaluation.command import evaluate
+    from mmssl.recommend.commands import export, pull, push
+    from mmssl.recommend.list_commands import explain, recommend, similar
+    from mmssl.report.command import report
+    from mmssl.serve.command import serve
+    from mmssl.training.command import TrainCommand, train
+    from mmssl.tuning.command import tune
+except KeyboardInterrupt:
+    # These take long enough for a Ctrl-C, and `run` is not there yet.
+    print("error: interrupted", file=sys.stderr)
+    raise SystemExit(130) from None
 
 app = typer.Typer(
     name="mmssl",
@@ -253,7 +259,11 @@ def extract(
             check(config)
     without: list[str] = []
     for config in configs:
-        summary = run_extraction(config, progress=sys.stderr.isatty())
+        try:
+            summary = run_extraction(config, progress=sys.stderr.isatty())
+        except ExtractionInterrupted as stop:
+            # Of a KeyboardInterrupt typer would keep the exit code alone.
+            fail(str(stop), 130)
         print(summary, flush=True)
         if not summary.ok:
             without.append(config.modality)

@@ -14,6 +14,13 @@ class InputError(Exception):
     exit_code = 2
 
 
+class ExtractionInterrupted(KeyboardInterrupt):
+    """Ctrl-C during an extraction; the message says what is kept and how to go on.
+
+    A ``KeyboardInterrupt``, so that an interrupted notebook cell or script ends as usual.
+    """
+
+
 class TooManyErrors(InputError):  # noqa: N818 - named after the option --max-errors
     """More items failed than ``--max-errors`` allows; the command line exits with code 3."""
 

@@ -9,7 +9,7 @@ from extract.config import ExtractionConfig
 from extract.encoders.base import Encoder
 from extract.encoders.ready import plain_fingerprint, ready_encoder
 from extract.errors import InputError, TooManyErrors
-from extract.item_table import read_catalog
+from extract.item_table import not_items, read_catalog
 from extract.locations import Location, remote_errors
 from extract.manifest import StoreManifest
 from extract.media.containers import require_pyav
@@ -58,6 +58,7 @@ def run(
         InputError: the table, the encoder or an option cannot be used, or the store at ``out`` was
             made otherwise (the differences are named).
         TooManyErrors: more than ``config.max_errors`` items failed; finished parts are kept.
+        ExtractionInterrupted: Ctrl-C while the local engine encoded; finished parts are kept.
     """
     with remote_errors():
         return _run(config, encoder, progress=progress)
@@ -111,6 +112,7 @@ def _run(config: ExtractionConfig, given: Encoder | None, *, progress: bool) -> 
                     workers=workers,
                     advance=advance,
                 )
+    other_files, subfolders = not_items(config.items, config.modality)
     summary = summarise(
         store,
         processed=rows,
@@ -120,7 +122,8 @@ def _run(config: ExtractionConfig, given: Encoder | None, *, progress: bool) -> 
         changed=sum(changed.values()),
         removed=difference.removed,
         removed_examples=difference.removed_examples,
-        subfolders=_subfolders(config.items),
+        other_files=other_files,
+        subfolders=subfolders,
     )
     if config.max_errors is not None and summary.failed > config.max_errors:
         # A part that was whole before is not worked on, but its failures count.
@@ -243,11 +246,6 @@ def _manifest(
         rows_per_part=config.rows_per_part,
         libraries=installed_versions(_LIBRARIES),
     )
-
-
-def _subfolders(items: Location) -> int:
-    """How many folders lie in a folder of items: a person may expect them to be read."""
-    return sum(each.is_dir() for each in items.iterdir()) if items.is_dir() else 0
 
 
 def _decoding(config: ExtractionConfig) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The item table: a person's table, or folder of files, as a catalogue of one modality."""
 
 import string
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,6 +96,28 @@ def has_medium(items: Location, modality: Modality) -> bool:
     if not items.exists():
         raise InputError(f"{items}: no such file or folder")
     return not set(MEDIUM_COLUMNS[modality]).isdisjoint(ItemTable(items).columns)
+
+
+def not_items(items: Location, modality: Modality) -> tuple[dict[str, int], int]:
+    """What lies in a folder of items and is none, though a person may expect it to be read.
+
+    Returns:
+        How many files there are of each ending that is not the modality's, the most frequent
+        first, and how many folders; nothing of a table. Files whose names begin with a dot are
+        left out: they are the system's.
+    """
+    others: Counter[str] = Counter()
+    folders = 0
+    for each in items.iterdir() if items.is_dir() else ():
+        ending = Path(each.name).suffix.lower()
+        if ending in SUFFIXES[modality]:
+            continue  # an item, even a folder: that one has failed
+        if each.is_dir():
+            folders += 1
+        elif not each.name.startswith("."):
+            others[ending] += 1
+    # By name where alike, lest the order be the file system's.
+    return dict(sorted(others.items(), key=lambda item: (-item[1], item[0]))), folders
 
 
 def read_item_ids(path: Path, id_column: str | None = None) -> list[str]:

@@ -332,7 +332,7 @@ class FeatureStore:
         Raises:
             InputError: the store is incomplete or damaged.
         """
-        self._require_complete()
+        self.require_complete()
         return [name for part in range(self.part_count) for name in self.part_ids(part)]
 
     def statuses(self) -> pl.DataFrame:
@@ -341,7 +341,7 @@ class FeatureStore:
         Raises:
             InputError: the store is incomplete or damaged.
         """
-        self._require_complete()
+        self.require_complete()
         return pl.concat([self.part_statuses(part) for part in range(self.part_count)])
 
     def part_statuses(self, part: int) -> pl.DataFrame:
@@ -358,7 +358,7 @@ class FeatureStore:
         Raises:
             InputError: the store is incomplete or damaged.
         """
-        self._require_complete()
+        self.require_complete()
         vectors = np.empty((self.item_count, self.manifest.dim), dtype=np.float32)
         for part in range(self.part_count):
             rows = self.part_rows(part)
@@ -376,7 +376,7 @@ class FeatureStore:
         Raises:
             InputError: the store is incomplete.
         """
-        self._require_complete()
+        self.require_complete()
         digest = hashlib.sha256((self.path / "manifest.json").read_bytes())
         for part in range(self.part_count):
             digest.update(self._file(part, "json").read_bytes())
@@ -498,7 +498,12 @@ class FeatureStore:
             return False
         return True
 
-    def _require_complete(self) -> None:
+    def require_complete(self) -> None:
+        """Refuse a store whose extraction has not come to its end.
+
+        Raises:
+            InputError: parts are absent, or all of it is.
+        """
         if not self.part_count:
             raise InputError(
                 f"{self.path}: the feature store is empty: its first run was stopped; run it again"

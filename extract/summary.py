@@ -13,6 +13,7 @@ from extract.store import FeatureStore
 
 _EXAMPLES = 3
 _REASONS = 10
+_ENDINGS = 6
 
 _FIGURE = re.compile(r"\d+")
 
@@ -47,6 +48,8 @@ class ExtractionSummary:
     removed: int = 0
     """Items of the store that the table does not have any more."""
     removed_examples: list[str] = field(default_factory=list)
+    other_files: dict[str, int] = field(default_factory=dict)
+    """Files in the folder of the items that are not of the modality: how many of each ending."""
     subfolders: int = 0
     """Folders in the folder of the items, whose files are no items."""
 
@@ -84,10 +87,21 @@ class ExtractionSummary:
         lines += self.failure_lines()
         if self.failed and not self.compared:
             lines.append("once that is mended, the command with --update tries the failed again")
+        if self.other_files:
+            lines.append(f"not read: files of other kinds ({self._other_files()})")
         if self.subfolders:
-            lines.append(f"not read: the files in subfolders ({self.subfolders}) of the folder")
+            lines.append(f"not read: what lies in subfolders ({self.subfolders}) of the folder")
         lines.append(f"features: {self.path}")
         return "\n".join(lines)
+
+    def _other_files(self) -> str:
+        """How many there are, and the most frequent endings."""
+        named = [
+            f"{printable(ending) or 'no ending'} {count}"
+            for ending, count in islice(self.other_files.items(), _ENDINGS)
+        ]
+        more = ", ..." if len(self.other_files) > _ENDINGS else ""
+        return f"{sum(self.other_files.values())}: {', '.join(named)}{more}"
 
     def failure_lines(self) -> list[str]:
         """The most frequent reasons, a line each, with how many items and the first few ids."""

@@ -130,6 +130,22 @@ def test_an_interruption_ends_with_130(monkeypatch, capsys):
     assert capsys.readouterr().err == "error: interrupted\n"
 
 
+@pytest.mark.parametrize("module", ["typer", "extract.errors", "mmssl.tuning.command"])
+def test_an_interruption_while_the_program_loads_ends_with_130(module):
+    program = (
+        "import runpy, sys\n"
+        "class CtrlC:\n"
+        "    def find_spec(name, *others):\n"
+        f"        if name == {module!r}: raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, CtrlC)\n"
+        "runpy.run_path('cli.py', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
+
+
 @pytest.mark.parametrize(
     ("error", "says"),
     [

@@ -10,6 +10,7 @@ from typing import NoReturn
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, unquote
 
+from extract.encoders.suggestion import meant
 from extract.errors import InputError, nearest
 
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -172,7 +173,10 @@ def parse_uri(text: str) -> EncoderURI:
     scheme, colon, rest = head.partition(":")
     form = "write scheme:name[@revision][?key=value&...]"
     if not colon or not rest or not _DOTTED.fullmatch(scheme):
-        raise InputError(f"encoder '{text}': not an encoder URI; {form}")
+        uri = meant(text) if not colon else None
+        hint = f" (did you mean '{uri}'?)" if uri else ""
+        example = "" if uri else ", as in packaged:minilm or torchvision:resnet50"
+        raise InputError(f"encoder '{text}': not an encoder URI{hint}; {form}{example}")
     name, at, revision = rest.rpartition("@")
     if not at:
         name, revision = rest, ""

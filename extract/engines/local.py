@@ -9,10 +9,11 @@ from extract.config import ExtractionConfig
 from extract.device import resolve_device
 from extract.encoders.base import Encoder
 from extract.engines.parts import Outcome, Tally, preparing
+from extract.errors import ExtractionInterrupted
 from extract.media.reading import Reader
 from extract.pipeline import BatchSize, Faults, encode_part
 from extract.preparation import Prepared, threads_beside
-from extract.store import FeatureStore
+from extract.store import FeatureStore, Part
 
 
 def run_parts(
@@ -41,6 +42,7 @@ def run_parts(
     Raises:
         TooManyErrors: more items failed than ``config.max_errors``, those of whole parts included.
         InputError: the encoder is broken, or the store cannot be written.
+        ExtractionInterrupted: Ctrl-C; finished parts are kept.
     """
     tally = Tally(store, parts, config.max_errors)
     faults = Faults(encoded=tally.encoded)
@@ -56,6 +58,12 @@ def run_parts(
             yield catalog.find(store.part_ids(part), near=store.part_rows(part).start)
 
     reader, batches = Reader.of(config, catalog.base), BatchSize(config.items_at_once)
+    made: list[int] = []
+
+    def write(part: int, content: Part) -> None:
+        store.write_part(part, content)
+        made.append(part)
+
     writer = ThreadPoolExecutor(1, thread_name_prefix="write")
     written: Future[None] | None = None
     preparation = preparing(
@@ -66,22 +74,48 @@ def run_parts(
         workers=workers,
         beside=threads_beside(resolve_device(config.device), os.cpu_count() or 1),
     )
-    with writer, preparation as stream:
-        for part in parts:
-            content = encode_part(
-                stream,
-                len(store.part_rows(part)),
-                encoder,
-                batches=batches,
-                faults=faults,
-                finished=finished,
-            )
-            if part == parts[-1]:
-                # A table of few items: all there are have been tried.
-                faults.check(at_least=1)
-            # Synced to the disk while the next part is encoded; never more than one waits.
+    try:
+        with writer, preparation as stream:
+            for part in parts:
+                content = encode_part(
+                    stream,
+                    len(store.part_rows(part)),
+                    encoder,
+                    batches=batches,
+                    faults=faults,
+                    finished=finished,
+                )
+                if part == parts[-1]:
+                    # A table of few items: all there are have been tried.
+                    faults.check(at_least=1)
+                # Synced to the disk while the next part is encoded; never more than one waits.
+                if written is not None:
+                    written.result()
+                written = writer.submit(write, part, content)
             if written is not None:
                 written.result()
-            written = writer.submit(store.write_part, part, content)
-        if written is not None:
-            written.result()
+    except KeyboardInterrupt:
+        # Only here: the part that was being written has been waited for. Whether it is whole,
+        # `made` knows: polars, while it works in a thread, ends it at a Ctrl-C, too.
+        raise ExtractionInterrupted(_what_is_kept(store, parts, len(made))) from None
+
+
+def _what_is_kept(store: FeatureStore, parts: Sequence[int], made: int) -> str:
+    """What an interrupted run leaves, for people; it had made so many of its ``parts``."""
+    whole = store.part_count - len(parts) + made
+    if whole:
+        return (
+            f"interrupted: {whole:,} of {store.part_count:,} parts are finished and kept in"
+            f" {store.path}; the same command goes on after them"
+        )
+    if store.has_finished_parts:
+        # Those of an update, in which something has changed.
+        return (
+            f"interrupted: none of {store.part_count:,} parts was made anew yet; {store.path} is as"
+            " it was, and the same command begins again"
+        )
+    rows = len(store.part_rows(parts[0]))
+    return (
+        f"interrupted: no part of {rows:,} items was finished yet, so nothing is kept; with a"
+        " smaller --rows-per-part there would be more to keep"
+    )

@@ -170,6 +170,8 @@ def compare(
     if labels is not None and labels.k < 1:
         raise InputError(f"--label-k {labels.k}: at least 1 neighbour has to vote")
     stores = FeatureStore.open(a), FeatureStore.open(b)
+    for store in stores:
+        store.require_complete()
     known = None
     if labels is not None:
         known = read_labels(labels.items, labels.column, labels.id_column)

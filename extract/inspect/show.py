@@ -156,6 +156,7 @@ def show(
     if sample < 1:
         raise InputError(f"--sample {sample}: at least 1 item has to be compared")
     store = FeatureStore.open(path)
+    store.require_complete()
     vectors = ok_items(store)
     # What is wrong with the sheet must not be found out after the minutes of the rest.
     drawn = None if sheet is None else gather(vectors, sheet)

@@ -18,6 +18,7 @@ CHANGED = "changed while it was read"
 LACKS_MEMORY = "out of memory while "
 """How the reasons begin of items for which memory ran out."""
 
+_DEAD_LINK = "file not found (a symbolic link that leads nowhere)"
 _UNREADABLE = "unreadable file"
 _PASSING = (LACKS_MEMORY, f"{_UNREADABLE} (")
 
@@ -50,6 +51,8 @@ def resolve_inside(path: str, base: Path, roots: Sequence[Path]) -> Path:
     except (OSError, ValueError):
         raise MediaError("not a usable path") from None
     if not any(real.is_relative_to(root) for root in roots):
+        if _is_dead_link(base / path, roots):
+            raise UnavailableError(_DEAD_LINK)
         raise UnavailableError("outside the media roots")
     return real
 
@@ -96,7 +99,16 @@ def _existing(path: str, base: Path, roots: Sequence[Path]) -> str:
     for form in (path, *canonical_forms(path)):
         if not _is_absent(resolve_inside(form, base, roots)):
             return form
-    raise UnavailableError(why_absent(path))
+    raise UnavailableError(_DEAD_LINK if _is_dead_link(base / path, roots) else why_absent(path))
+
+
+def _is_dead_link(path: Path, roots: Sequence[Path]) -> bool:
+    """Whether a path is a symbolic link to nothing; of one that lies outside all roots, no."""
+    place = Path(os.path.realpath(path.parent)) / path.name
+    if not any(place.is_relative_to(root) for root in roots):
+        return False
+    # Not Path.is_symlink, which raises where the name is too long.
+    return os.path.islink(place) and _is_absent(Path(os.path.realpath(place)))  # noqa: PTH114
 
 
 def _is_absent(path: Path) -> bool:

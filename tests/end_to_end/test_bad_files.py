@@ -83,7 +83,7 @@ def test_bad_files_beside_good_ones(shop, tmp_path_factory, table, compare, monk
         "fifo": "not a regular file",
         "folder": "not a regular file",
         "link": "outside the media roots",
-        "dangling": "file not found",
+        "dangling": "file not found (a symbolic link that leads nowhere)",
         "vanishing": "file not found",
         "cut": "changed while it was read",
         "growing": "changed while it was read",

@@ -18,6 +18,7 @@ import extract
 ROOT = Path(__file__).parents[2]
 
 ENCODERS = '''
+import signal
 import numpy as np
 import torch
 from extract import Encoder
@@ -57,6 +58,15 @@ class Motionless(Letters):
     """Cannot be moved."""
     def to(self, device, dtype):
         raise RuntimeError("bolted down")
+
+class Interrupted(Letters):
+    """Ctrl-C at the text with this number."""
+    def __init__(self, at):
+        self.at = int(at)
+    def encode(self, batch):
+        if any(vector[ord("x")] == self.at for vector in batch):
+            signal.raise_signal(signal.SIGINT)
+        return super().encode(batch)
 
 class Broken(Letters):
     """Raises on everything."""
@@ -240,7 +250,48 @@ def test_subfolders_of_a_folder_are_told(folder, extracting):
     assert (code, "subfolders are not looked into" in err) == (2, True)
     Image.new("RGB", (2, 2)).save(folder / "photos/b.png")
     code, out, _ = extracting(*arguments)
-    assert (code, "not read: the files in subfolders (1)" in out) == (0, True)
+    assert (code, "not read: what lies in subfolders (1) of the folder" in out) == (0, True)
+    assert "other kinds" not in out
+
+
+def test_what_is_not_taken_of_a_folder_is_told_once(folder, extracting):
+    (folder / "photos/birds").mkdir(parents=True)
+    (folder / "photos/folder.png").mkdir()
+    Image.new("RGB", (2, 2)).save(folder / "photos/b.PNG", format="PNG")
+    for name in ("c.svg", "d.SVG", "notes.txt", "LICENSE", ".DS_Store"):
+        (folder / "photos" / name).touch()
+    (folder / "photos/lost.png").symlink_to("/no/such/place.png")
+    arguments = ("--modality", "image", "--items", "photos", "--out", "f")
+    code, out, _ = extracting(*arguments, "--encoder", "own_encoders:Colour")
+    assert code == 0
+    assert out.splitlines()[2:-1] == [
+        "ok 1, failed 2, missing 0",
+        "  failed 1: not a regular file (folder)",
+        "  failed 1: file not found (a symbolic link that leads nowhere) (lost)",
+        "once that is mended, the command with --update tries the failed again",
+        "not read: files of other kinds (4: .svg 2, no ending 1, .txt 1)",
+        "not read: what lies in subfolders (1) of the folder",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("at", "says"),
+    [
+        (2, "no part of 2 items was finished yet, so nothing is kept; with a smaller"),
+        (5, "{} of 3 parts are finished and kept in f; the same command goes on after them\n"),
+    ],
+)
+def test_an_interruption_says_what_is_kept(folder, extracting, at, says):
+    rows = [{"id": str(n), "text": "x" * n} for n in range(1, 7)]
+    items = write_table(folder / "items.jsonl", rows)
+    arguments = ("--modality", "text", "--items", items, "--out", "f", "--rows-per-part", 2)
+    code, out, err = extracting(*arguments, "--encoder", f"own_encoders:Interrupted?at={at}")
+    assert (code, out) == (130, "")
+    # The second may just be being written, and is then lost.
+    finished = len(list((folder / "f").glob("part-*.json")))
+    assert finished in ((1, 2) if at == 5 else (0,))
+    assert err.startswith(f"error: interrupted: {says.format(finished)}")
+    assert err.count("\n") == 1
 
 
 def test_max_errors_ends_with_code_3_and_a_run_goes_on_from_there(folder, extracting):

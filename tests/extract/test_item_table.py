@@ -1,7 +1,7 @@
 import pytest
 
 from extract.errors import InputError
-from extract.item_table import has_medium
+from extract.item_table import has_medium, not_items
 
 
 def test_a_table_has_the_media_of_its_usual_columns(write_items):
@@ -22,6 +22,17 @@ def test_a_folder_has_the_media_of_its_files(tmp_path):
     assert there == {"image", "audio"}
     (folder / "d.mp4").write_text("")
     assert has_medium(folder, "video")
+
+
+def test_what_is_no_item_of_a_folder_is_counted_by_ending(tmp_path):
+    for name in ("a.png", "b.txt", "c.TXT", "d", "e.csv", ".hidden"):
+        (tmp_path / name).touch()
+    for name in ("below", "folder.png"):
+        (tmp_path / name).mkdir()
+    others, folders = not_items(tmp_path, "image")
+    assert list(others.items()) == [(".txt", 2), ("", 1), (".csv", 1)]
+    assert folders == 1
+    assert not_items(tmp_path / "e.csv", "image") == ({}, 0)
 
 
 def test_what_is_not_there_or_no_table_is_refused(tmp_path):

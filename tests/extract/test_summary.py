@@ -43,3 +43,16 @@ def test_a_figure_that_all_share_is_shown(tmp_path, write_items, loudness, sound
     items = write_items(("item_id", "audio"), [(f"i{n}", f"{n}.wav") for n in range(4)])
     summary = run(items, tmp_path / "f", loudness())
     assert summary.reasons == {f"sound cut short ({len(sound) - 5000} bytes are missing)": 4}
+
+
+def test_of_many_endings_the_most_frequent_are_named(tmp_path, loudness, sound):
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    (folder / "whole.wav").write_bytes(sound)
+    for n in range(8):
+        (folder / f"a.{n}").touch()
+    (folder / "b.7").touch()
+    (folder / "c.\x1b").touch()
+    lines = str(run(folder, tmp_path / "f", loudness())).splitlines()
+    named = ".7 2, .\\x1b 1, .0 1, .1 1, .2 1, .3 1, ..."
+    assert f"not read: files of other kinds (10: {named})" in lines

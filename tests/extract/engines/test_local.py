@@ -8,7 +8,7 @@ import torch
 
 import extract
 from extract import pipeline
-from extract.errors import TooManyErrors
+from extract.errors import ExtractionInterrupted, TooManyErrors
 from extract.extraction import run
 from extract.store import FeatureStore
 
@@ -87,6 +87,46 @@ def test_too_many_errors_end_the_run_and_keep_finished_parts(config, byte_histog
     summary = run(config(max_errors=4), encoder=encoder)
     assert (summary.failed, summary.ok, summary.processed) == (4, 21, 15)
     assert all(int(data.split()[-1]) >= 10 for data in encoded(encoder))
+
+
+def test_an_interruption_says_what_is_kept_and_a_run_goes_on(config, byte_histogram):
+    encoder, out = byte_histogram(), config().out
+    encode = encoder.encode
+
+    def interrupted(batch):
+        if any(int(data.split()[-1]) >= at for data in batch):
+            raise KeyboardInterrupt
+        return encode(batch)
+
+    encoder.encode = interrupted
+    for at, says in (
+        (5, "no part of 10 items was finished yet, so nothing is kept; with a smaller"),
+        (10, f"1 of 3 parts are finished and kept in {out}; the same command goes on"),
+        (20, f"2 of 3 parts are finished and kept in {out}; the same command goes on"),
+    ):
+        with pytest.raises(ExtractionInterrupted) as stop:
+            run(config(), encoder=encoder)
+        assert isinstance(stop.value, KeyboardInterrupt)
+        assert str(stop.value).startswith(f"interrupted: {says}")
+        # What it says is so: no part more, none less.
+        assert len(list(out.glob("part-*.json"))) == at // 10
+    assert run(config(), encoder=byte_histogram()).processed == 5
+
+
+def test_an_interrupted_update_says_what_is_kept(config, byte_histogram, table):
+    run(config(), encoder=byte_histogram())
+    before = contents(config().out)
+    table.write_text(table.read_text().replace("text ", "Text "))
+
+    encoder = byte_histogram()
+
+    def interrupted(batch):
+        raise KeyboardInterrupt
+
+    encoder.encode = interrupted
+    with pytest.raises(ExtractionInterrupted, match=r"none of 3 parts was made anew yet; .* is as"):
+        run(config(update=True), encoder=encoder)
+    assert contents(config().out) == before
 
 
 def test_a_broken_encoder_leaves_no_part_behind(config, byte_histogram, write_items):

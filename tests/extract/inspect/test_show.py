@@ -102,8 +102,17 @@ def test_dead_dimensions_are_named(make_store):
 def test_what_cannot_be_shown(make_store, tmp_path):
     with pytest.raises(InputError, match="no feature store here"):
         show(tmp_path / "nothing")
+    half = make_store(VALUES, parts=[0], name="half")
+    with pytest.raises(InputError, match=r"incomplete \(. of . parts are absent, .* is part 1\)"):
+        show(half.path)
+    (half.path / "items-0.parquet").unlink()
+    (half.path / "part-0.json").unlink()
+    with pytest.raises(InputError, match="the feature store is empty: its first run was stopped"):
+        show(half.path)
+    damaged = make_store(VALUES, name="damaged")
+    (damaged.path / "part-1.parquet").unlink()
     with pytest.raises(InputError, match=r"part-1\.parquet: missing or damaged"):
-        show(make_store(VALUES, parts=[0], name="half").path)
+        show(damaged.path)
     store = make_store(VALUES)
     for threshold in (-1.0, 1.5, float("nan")):
         with pytest.raises(InputError, match="--threshold"):

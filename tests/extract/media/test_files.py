@@ -67,6 +67,23 @@ def test_a_symlink_within_the_roots_is_followed(folders):
     assert inside(folders, "link.png", "table", "other") == folders / "other/a.png"
 
 
+def test_a_symlink_to_nothing_is_called_that_wherever_it_points(folders):
+    nowhere = "file not found (a symbolic link that leads nowhere)"
+    (folders / "table/out.png").symlink_to(folders / "outside/gone.png")
+    (folders / "table/in.png").symlink_to("gone.png")
+    (folders / "table/album").symlink_to(folders / "outside")
+    (folders / "outside/gone.png").symlink_to("/no/such/place.png")
+    assert why_not(folders, "out.png") == nowhere
+    assert why_not(folders, "in.png") == nowhere
+    assert why_not(folders, "gone.png") == "file not found"
+    # What is a link outside the roots, and to what, is nobody's business.
+    assert why_not(folders, "../outside/gone.png") == "outside the media roots"
+    assert why_not(folders, "album/gone.png") == "outside the media roots"
+    (folders / "outside/gone.png").unlink()
+    (folders / "outside/gone.png").touch()
+    assert why_not(folders, "out.png") == "outside the media roots"
+
+
 def test_a_loop_of_symlinks_and_a_nul_are_reasons_not_crashes(folders):
     (folders / "table/loop").symlink_to(folders / "table/loop")
     with pytest.raises(MediaError, match="not a usable path"):
