@@ -49,7 +49,7 @@ class ExtractionSummary:
     """Items of the store that the table does not have any more."""
     removed_examples: list[str] = field(default_factory=list)
     other_files: dict[str, int] = field(default_factory=dict)
-    """Files in the folder of the items that are not of the modality: how many of each ending."""
+    """How many files of each ending the folder of the items holds that are not of the modality."""
     subfolders: int = 0
     """Folders in the folder of the items, whose files are no items."""
 
